@@ -1,0 +1,176 @@
+"""The dataset folder: where everything is, and how files are written so that none lies.
+
+Layout (DESIGN: every stage materialised, evidence beside it):
+
+    measured/<subset>/*.parquet   every readable document with its signals, before any decision
+    dropped/<stage>/<subset>/*.parquet   one row per dropped document: rule, value, threshold
+    dead/<stage>/*.parquet        records that could not be read or processed
+    duplicates/ overlaps/         who duplicates whom; which test item a document copies
+    documents/<subset>/*.parquet  what is left: the training documents
+    heldout/<subset>/*.parquet    documents set aside for evaluation
+    tokenizer/ tokens/<subset>/ shards/ checkpoints/ card.json
+    <stage>.manifest.json under manifests/
+
+A file appears under its name only when it is whole: it is written as `.name.tmp-<pid>`, flushed to
+the disk and renamed.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import StageError
+
+ROW_GROUP_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One finished output file, as manifests list it. `path` is relative to the dataset."""
+
+    path: str
+    bytes: int
+    sha256: str
+    rows: int
+
+
+class HashingFile:
+    """A binary file that hashes what passes through; sequential writes only."""
+
+    def __init__(self, raw: BinaryIO):
+        self.raw = raw
+        self.digest = hashlib.sha256()
+        self.bytes = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        self.raw.write(data)
+        size = memoryview(data).nbytes
+        self.bytes += size
+        return size
+
+    def flush(self) -> None:
+        self.raw.flush()
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def close(self) -> None:
+        self.closed = True
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[HashingFile]:
+    """Write `path` under a temporary name; rename it when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with open(temporary, "wb") as raw:
+            out = HashingFile(raw)
+            yield out
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as canonical, readable JSON, atomically."""
+    with atomic_file(path) as out:
+        out.write((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        raise StageError(f"{path} is not valid JSON ({error}); delete it and run again") from error
+
+
+class ParquetFile:
+    """An atomic Parquet output: call `write(batch)` any number of times, read `record` after.
+
+    Row groups are cut by bytes, so memory stays bounded; compression and layout are fixed, so the
+    same batches give the same bytes.
+    """
+
+    def __init__(self, root: Path, relative: str, schema: pa.Schema):
+        self.root = root
+        self.relative = relative
+        self.schema = schema
+        self.rows = 0
+        self.record: FileRecord | None = None
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_bytes = 0
+
+    def __enter__(self) -> "ParquetFile":
+        self._context = atomic_file(self.root / self.relative)
+        self._out = self._context.__enter__()
+        self._writer = pq.ParquetWriter(
+            self._out,
+            self.schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            write_statistics=False,
+        )
+        return self
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if batch.num_rows == 0:
+            return
+        self._pending.append(batch)
+        self._pending_bytes += batch.nbytes
+        self.rows += batch.num_rows
+        if self._pending_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            table = pa.Table.from_batches(self._pending, schema=self.schema)
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+            self._pending = []
+            self._pending_bytes = 0
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        try:
+            if kind is None:
+                self._flush()
+                self._writer.close()
+        except BaseException as error:
+            self._context.__exit__(type(error), error, error.__traceback__)
+            raise
+        self._context.__exit__(kind, value, trace)
+        if kind is None:
+            self.record = FileRecord(
+                self.relative, self._out.bytes, self._out.digest.hexdigest(), self.rows
+            )
+
+
+def sha256_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Return the sha256 of the canonical JSON of `value`: the identity of a config or a plan."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,19 @@
+"""The record that every dropped document leaves: which rule, what it measured, the limit."""
+
+import pyarrow as pa
+
+DROPPED = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("subset", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("threshold", pa.float64()),
+        # Row of the document in the measured file of the same subset and part name.
+        pa.field("row", pa.int64(), nullable=False),
+        # The document or test item it duplicates or copies.
+        pa.field("partner", pa.string()),
+        pa.field("detail", pa.string()),
+    ]
+)
