@@ -1,0 +1,1 @@
+"""The command line: plain verbs, heavy imports only inside the command that needs them."""

@@ -1,0 +1,36 @@
+"""`massivetext build` and its parts: clean, deduplicate, overlap, train-tokenizer, tokenize, mix."""
+
+import argparse
+import time
+from pathlib import Path
+
+from ..card import tables
+from ..config_file import load, to_yaml
+from ..dataset import read_json
+from ..errors import ConfigError
+from ..progress import human_seconds
+from .main import UNTIL
+
+
+def run(options: argparse.Namespace) -> int:
+    loaded = load(Path(options.config), options.overrides)
+    # Beam takes a second to import: after the config is known to be well formed.
+    from massivetext.pipelines.build import build, check
+    from massivetext.pipelines.execute import Engine, check_flags
+    from massivetext.pipelines.stage import Context
+
+    check_flags(options.beam_args)
+    plan = check(loaded)
+    if options.dry_run:
+        print(to_yaml(loaded.config))
+        print("\n".join(f"# {line}" for line in plan))
+        return 0
+    root = Path(loaded.config.output)
+    if not loaded.config.output:
+        raise ConfigError("output is empty; name a folder")
+    started = time.monotonic()
+    engine = Engine(workers=options.workers, beam_args=options.beam_args)
+    build(Context(root.absolute(), engine), loaded.config, UNTIL[options.command])
+    print(tables(read_json(root / "card.json")))
+    print(f"\nwritten to {root} in {human_seconds(time.monotonic() - started)}")
+    return 0

@@ -1,0 +1,131 @@
+"""Why a document was dropped or kept: looks its id up in what every stage left behind."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from . import rules
+from .config import RuleGroup
+from .config_file import load
+from .errors import ConfigError
+
+DROP_STAGES = ("clean", "exact", "near", "overlap")
+EXCERPT = 300
+
+
+def _find(folder: Path, key: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return the rows whose id (or URL, where there is one) is `key`, streaming."""
+    if not folder.is_dir() or not any(folder.rglob("*.parquet")):
+        return []
+    dataset = ds.dataset(folder, format="parquet", exclude_invalid_files=False)
+    condition = pc.field("id") == key
+    if "url" in dataset.schema.names:
+        condition = condition | (pc.field("url") == key)
+    scanner = dataset.scanner(filter=condition, columns=columns, batch_size=1024)
+    rows: list[dict[str, Any]] = []
+    for batch in scanner.to_batches():
+        rows += batch.to_pylist()
+    return rows
+
+
+def explain(root: Path, key: str) -> str:
+    """Return the story of the document with id or URL `key` in the dataset at `root`.
+
+    Raises:
+      ConfigError: no stage has seen such a document.
+    """
+    subset = key.partition("/")[0]
+    measured = root / "measured" / subset
+    found = _find(measured if measured.is_dir() else root / "measured", key)
+    dead = _find(root / "dead", key)
+    if not found and not dead:
+        example = _example_id(root)
+        raise ConfigError(
+            f"no document {key!r} in {root}"
+            + (f"; ids look like {example!r}, and URLs are found too" if example else "")
+        )
+    if not found:
+        letter = dead[0]
+        return (
+            f"{letter['id']}\n  set aside at stage {letter['stage']}: {letter['error']}\n"
+            f"  source: {letter['source']}"
+        )
+    return "\n".join(_story(root, document) for document in found)
+
+
+def _story(root: Path, document: dict[str, Any]) -> str:
+    key = document["id"]
+    subset = key.partition("/")[0]
+    lines = [key, f"  source: {document['source']}"]
+    if document["url"]:
+        lines.append(f"  url: {document['url']}")
+    lines.append(f"  text: {document['text_bytes']:,} bytes: {_excerpt(document['text'])}")
+    dropped = [
+        row for stage in DROP_STAGES for row in _find(root / "dropped" / stage / subset, key)
+    ]
+    for row in dropped:
+        lines.append(f"  DROPPED at stage {row['stage']} by rule {row['rule']}{_measured(row)}")
+        if row["detail"]:
+            lines.append(f"    {row['detail']}")
+        if row["partner"]:
+            lines += _partner(root, row["partner"])
+        if row["stage"] == "clean":
+            lines += _other_rules(root, document, subset, row["rule"])
+    for row in _find(root / "duplicates" / subset, key):
+        lines.append(
+            f"  duplicate ({row['kind']}): survivor of its cluster is {row['survivor']}; "
+            f"closest verified partner {row['partner']}, Jaccard {row['jaccard']:.4f}"
+        )
+    if not dropped:
+        for kind, meaning in (
+            ("documents", "kept for training"),
+            ("heldout", "kept, held out for evaluation"),
+        ):
+            if _find(root / kind / subset, key, ["id"]):
+                lines.append(f"  KEPT: {meaning}, in {kind}/{subset}")
+        if len(lines) and not any("KEPT" in line for line in lines):
+            lines.append("  passed every stage that has run so far")
+    return "\n".join(lines)
+
+
+def _excerpt(text: str) -> str:
+    start = " ".join(text[: 2 * EXCERPT].split())
+    return repr(start[:EXCERPT]) + ("…" if len(start) > EXCERPT else "")
+
+
+def _measured(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return ""
+    limit = f", threshold {row['threshold']:.6g}" if row["threshold"] is not None else ""
+    return f": value {row['value']:.6g}{limit}"
+
+
+def _partner(root: Path, partner: str) -> list[str]:
+    lines = [f"    partner: {partner}"]
+    subset = partner.partition("/")[0]
+    if (root / "measured" / subset).is_dir():
+        for row in _find(root / "measured" / subset, partner, ["text"]):
+            lines.append(f"    its text: {_excerpt(row['text'])}")
+    return lines
+
+
+def _other_rules(root: Path, document: dict[str, Any], subset: str, first: str) -> list[str]:
+    """Return the other rules that the stored signals fail, by the thresholds of the build."""
+    config = load(root / "config.yaml").config
+    schema = pa.schema(rules.SIGNALS)
+    row = pa.RecordBatch.from_pylist([{n: document[n] for n in schema.names}], schema=schema)
+    groups: tuple[RuleGroup, ...] = config.rules(subset)
+    failed = rules.decide(row, groups, config).failed_names(0)
+    others = [name for name in failed if name != first]
+    return [f"    also fails: {', '.join(others)}"] if others else []
+
+
+def _example_id(root: Path) -> str | None:
+    for path in sorted((root / "measured").rglob("*.parquet")):
+        table = ds.dataset(path).head(1, columns=["id"])
+        if table.num_rows:
+            return str(table.column("id")[0].as_py())
+    return None

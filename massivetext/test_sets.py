@@ -1,0 +1,156 @@
+"""Reads test sets and lists of titles. A test set that cannot be read must never pass as empty."""
+
+import glob
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import ConfigError, InputError
+from .readers.jsonl import lines
+from .readers.stream import Damaged, Stream
+
+_JSON = (".jsonl", ".json", ".ndjson")
+_COMPRESSED = (".gz", ".bz2", ".zst")
+_HEADING = re.compile(r" ?= ([^=].*?[^=]) = ?")
+
+
+class Item(NamedTuple):
+    """One test document: the file it is from, its id there, its text."""
+
+    test_set: str
+    id: str
+    text: str
+
+
+def files(patterns: Sequence[str]) -> list[str]:
+    """Return the files that paths and globs name, sorted, each once.
+
+    Raises:
+      ConfigError: one of them names no file.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]
+        if not matches and Path(pattern).is_file():
+            matches = [pattern]
+        if not matches:
+            raise ConfigError(f"{pattern!r} matches no file; correct the path or take it out")
+        found.update(matches)
+    return sorted(found)
+
+
+def _is_json(path: str) -> bool:
+    suffixes = [s.lower() for s in Path(path).suffixes]
+    if suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in _JSON
+
+
+def _lines(path: str) -> Iterator[tuple[int, str]]:
+    try:
+        for number, line in enumerate(lines(Stream(path, lambda _: None).chunks()), start=1):
+            if line is None:
+                raise InputError(f"{path}:{number}: the line is too long to be a test document")
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except Damaged as error:
+        raise InputError(f"{path}: {error}; fetch the file again") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error.reason}); convert it") from error
+
+
+def _records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InputError(f"{path}:{number}: invalid JSON ({error}); repair the line") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{path}:{number}: {type(record).__name__}, expected a JSON object")
+        yield number, record
+
+
+def read_items(patterns: Sequence[str], text_field: str) -> Iterator[Item]:
+    """Yield every test document of JSONL files, plain or compressed, in order of path and line.
+
+    An item's id is its field `id`, or its line number where it has none.
+
+    Raises:
+      ConfigError: a pattern names no file, or a file is not JSONL.
+      InputError: a line is not a JSON object with a string `text_field`, or a file has no line.
+    """
+    for path in files(patterns):
+        if not _is_json(path):
+            raise ConfigError(f"test set {path} is not JSONL; give .jsonl, plain or compressed")
+        count = 0
+        for number, record in _records(path):
+            text = record.get(text_field)
+            if not isinstance(text, str):
+                has = ", ".join(sorted(record)[:20]) or "nothing"
+                raise InputError(
+                    f"test set {path}:{number}: no string field {text_field!r}; the record has "
+                    f"{has}; set overlap.text_field to the field that holds the text"
+                )
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(f"test set {path}:{number}: a lone surrogate in text") from error
+            count += 1
+            yield Item(Path(path).name, str(record.get("id", number)), text)
+        if count == 0:
+            raise InputError(f"test set {path} is empty; an empty test set would let all pass")
+
+
+def plain_title(title: str) -> str:
+    """Return `title` with white space normalised: the form in which titles are compared."""
+    return " ".join(title.split())
+
+
+def wikitext_title(heading: str) -> str:
+    """Undo Wikitext's tokenisation of a title: `M @-@ 82 ( Michigan highway )` is
+    `M-82 (Michigan highway)`. Words that Wikitext replaced by `<unk>` are lost for good."""
+    title = re.sub(r" ?@([-,.])@ ?", r"\1", plain_title(heading))
+    title = re.sub(r" ([,.:;!?)\]]|'s\b|n't\b)", r"\1", title)
+    title = re.sub(r"([(\[]) ", r"\1", title)
+    return re.sub(r"(\d) – (\d)", r"\1–\2", title)
+
+
+def read_titles(patterns: Sequence[str]) -> frozenset[str]:
+    """Return the titles in files of a title a line, or JSONL with `title`, or with a Wikitext
+    page as `text`, which starts with ` = Title = `. Titles with `<unk>` can match nothing.
+
+    Raises:
+      ConfigError: a pattern names no file.
+      InputError: a record has no title, or a file none at all.
+    """
+    found: set[str] = set()
+    for path in files(patterns):
+        titles = set(_json_titles(path) if _is_json(path) else _text_titles(path))
+        if not titles - {""}:
+            raise InputError(f"{path} has no titles; give a title a line, or JSONL with 'title'")
+        found |= titles - {""}
+    return frozenset(title for title in found if "<unk>" not in title)
+
+
+def _text_titles(path: str) -> Iterator[str]:
+    for _, line in _lines(path):
+        yield plain_title(line)
+
+
+def _json_titles(path: str) -> Iterator[str]:
+    for number, record in _records(path):
+        if isinstance(record.get("title"), str):
+            yield plain_title(record["title"])
+            continue
+        text = record.get("text")
+        first = text.strip().split("\n", 1)[0] if isinstance(text, str) else ""
+        heading = _HEADING.fullmatch(first.strip())
+        if heading is None:
+            raise InputError(
+                f"{path}:{number}: no string field 'title', and 'text' does not start with "
+                "' = Title = '"
+            )
+        yield wikitext_title(heading[1])

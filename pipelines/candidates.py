@@ -1,0 +1,98 @@
+"""Candidate pairs: exact survivors that share a band of their MinHash signature."""
+
+from collections.abc import Iterable
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from massivetext.candidates import propose
+from massivetext.dataset import write_json
+
+from .exact import Files, dropped
+from .exchange import Exchange
+from .numbering import numpy_columns, partitions, save_array, write_arrow
+
+ROW_BYTES = 16
+# An average document proposes far fewer pairs than bands; crowded buckets need the head room.
+PAIR_PARTITIONS = 4
+SKETCH_ROWS = 4096
+EXACT = pa.schema([("number", pa.uint32()), ("survivor", pa.uint32())])
+
+
+class ReadBands(beam.DoFn):
+    """Part -> a row (band, rank, number) for each band of each document that is not an exact
+    duplicate; the duplicates found on the way are written to `drops/<part>.arrow`."""
+
+    def __init__(self, files: Files, bands: int):
+        self.files, self.bands = files, bands
+
+    def process(self, part: int) -> Iterable[pa.RecordBatch]:
+        lost, survivor = dropped(self.files, part)
+        table = pa.table([lost, survivor], schema=EXACT)
+        write_arrow(self.files.result("drops", part), table)
+        with pq.ParquetFile(self.files.sketch(part)) as file:
+            for batch in file.iter_batches(SKETCH_ROWS, columns=["row", "priority", "bands"]):
+                yield self._explode(batch, int(self.files.numbering.first[part]), lost)
+
+    def _explode(self, batch: pa.RecordBatch, first: int, lost: np.ndarray) -> pa.RecordBatch:
+        number = (batch.column("row").to_numpy() + first).astype(np.uint32)
+        keep = ~np.isin(number, lost, assume_unique=True)
+        column = batch.column("bands")
+        buffer = np.frombuffer(column.buffers()[1], np.uint64).reshape(-1, self.bands)
+        bands = buffer[column.offset : column.offset + len(column)][keep]
+        # The rank only picks the centre of a crowded bucket: half of the priority is enough.
+        rank = (batch.column("priority").to_numpy() >> np.uint64(32)).astype(np.uint32)[keep]
+        return pa.RecordBatch.from_arrays(
+            [
+                pa.array(bands.reshape(-1)),
+                pa.array(np.repeat(rank, self.bands)),
+                pa.array(np.repeat(number[keep], self.bands)),
+            ],
+            names=["band", "rank", "number"],
+        )
+
+
+class ProposePairs(beam.DoFn):
+    """Rows of equal `band` modulo the partitions -> pairs; counts crowded buckets on the side."""
+
+    def __init__(self, files: Files):
+        self.files = files
+
+    def process(self, group: tuple[int, pa.Table]) -> Iterable[pa.RecordBatch]:
+        partition, table = group
+        pieces, large = propose(*numpy_columns(table, "band", "rank", "number"))
+        path = self.files.work / "candidates" / "buckets" / f"{partition}.json"
+        write_json(path, {"large_buckets": large.buckets, "uncompared_pairs": large.uncompared})
+        for pairs in pieces:
+            yield pa.RecordBatch.from_arrays([pa.array(pairs)], names=["pair"])
+
+
+class WritePairs(beam.DoFn):
+    """Writes the distinct pairs of a partition, sorted, to `candidates/pairs/<partition>.npy`."""
+
+    def __init__(self, files: Files):
+        self.files = files
+
+    def process(self, group: tuple[int, pa.Table]) -> Iterable[int]:
+        partition, table = group
+        pairs = np.unique(table.column("pair").to_numpy())
+        save_array(self.files.work / "candidates" / "pairs" / f"{partition}.npy", pairs)
+        yield partition
+
+
+def find_candidates(pipeline: beam.Pipeline, files: Files, documents: int, bands: int) -> None:
+    """Build the pipeline from sketches to distinct candidate pairs."""
+    count = partitions(documents * bands * ROW_BYTES)
+    scratch = files.scratch("candidates")
+    _ = (
+        pipeline
+        | beam.Create(range(len(files.numbering.names)), reshuffle=False)
+        | beam.Reshuffle()
+        | beam.ParDo(ReadBands(files, bands))
+        | "ByBand" >> Exchange("band", count, scratch)
+        | beam.ParDo(ProposePairs(files))
+        | "ByPair" >> Exchange("pair", PAIR_PARTITIONS * count, scratch)
+        | beam.ParDo(WritePairs(files))
+    )

@@ -1,0 +1,137 @@
+"""Exact duplicates: groups of equal normalised text, by all 128 bits of its hash.
+
+Each part sends one row per distinct text, its leader, so that a text repeated a billion times
+makes groups of at most one row per part. A group's survivor is the document of lowest priority.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .exchange import Exchange
+from .numbering import Numbering, numpy_columns, partitions, read_arrow, write_arrow
+
+CHUNK = 1 << 18
+LEADER_BYTES = 28
+LINK = pa.schema([("part", pa.uint32()), ("number", pa.uint32()), ("survivor", pa.uint32())])
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the steps of one deduplication find their inputs and leave their results."""
+
+    root: Path
+    work: Path
+    numbering: Numbering
+
+    def sketch(self, part: int) -> Path:
+        return self.root / f"sketches/{self.numbering.names[part]}.parquet"
+
+    def measured(self, part: int) -> Path:
+        return self.root / f"measured/{self.numbering.names[part]}.parquet"
+
+    def result(self, step: str, part: int) -> Path:
+        return self.work / step / f"{part}.arrow"
+
+    def scratch(self, step: str) -> str:
+        return str(self.work / step / "spill")
+
+
+def leaders(
+    hash0: np.ndarray, hash1: np.ndarray, priority: np.ndarray, number: np.ndarray
+) -> np.ndarray:
+    """Return for every row the index of the row of equal 128-bit hash with the least
+    (priority, number); int64 [n]."""
+    order = np.lexsort((number, priority, hash1, hash0))
+    first = np.ones(len(order), bool)
+    first[1:] = (np.diff(hash0[order]) != 0) | (np.diff(hash1[order]) != 0)
+    out = np.empty(len(order), np.int64)
+    out[order] = order[np.flatnonzero(first)[np.cumsum(first) - 1]]
+    return out
+
+
+def _read_keys(files: Files, part: int) -> list[np.ndarray]:
+    table = pq.read_table(files.sketch(part), columns=["hash0", "hash1", "priority", "row"])
+    *keys, row = numpy_columns(table, "hash0", "hash1", "priority", "row")
+    return [*keys, (row + files.numbering.first[part]).astype(np.uint32)]
+
+
+class ReadLeaders(beam.DoFn):
+    """Part -> one row for each distinct text in it."""
+
+    def __init__(self, files: Files):
+        self.files = files
+
+    def process(self, part: int) -> Iterable[pa.RecordBatch]:
+        columns = _read_keys(self.files, part)
+        own = np.flatnonzero(leaders(*columns) == np.arange(len(columns[0])))
+        names = ("hash0", "hash1", "priority", "number")
+        for start in range(0, len(own), CHUNK):
+            rows = own[start : start + CHUNK]
+            yield pa.RecordBatch.from_arrays([pa.array(c[rows]) for c in columns], names=names)
+
+
+class LinkLeaders(beam.DoFn):
+    """Rows of equal `hash0` modulo the partitions -> a link for each that is no survivor."""
+
+    def __init__(self, numbering: Numbering):
+        self.numbering = numbering
+
+    def process(self, group: tuple[int, pa.Table]) -> Iterable[pa.RecordBatch]:
+        columns = numpy_columns(group[1], "hash0", "hash1", "priority", "number")
+        leader = leaders(*columns)
+        lost = np.flatnonzero(leader != np.arange(len(leader)))
+        number = columns[3]
+        part = self.numbering.part_of(number[lost])
+        if len(lost):
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(part), pa.array(number[lost]), pa.array(number[leader[lost]])],
+                schema=LINK,
+            )
+
+
+class WriteByPart(beam.DoFn):
+    """Writes rows that were exchanged by `part` with one partition a part, in number order."""
+
+    def __init__(self, files: Files, step: str):
+        self.files, self.step = files, step
+
+    def process(self, group: tuple[int, pa.Table]) -> Iterable[int]:
+        part, table = group
+        table = table.sort_by("number").combine_chunks()
+        write_arrow(self.files.result(self.step, part), table)
+        yield part
+
+
+def link_leaders(pipeline: beam.Pipeline, files: Files, documents: int) -> None:
+    """Build the pipeline that writes `exact/<part>.arrow`: leaders and their survivors."""
+    count = len(files.numbering.names)
+    _ = (
+        pipeline
+        | beam.Create(range(count), reshuffle=False)
+        | beam.Reshuffle()
+        | beam.ParDo(ReadLeaders(files))
+        | "ByHash"
+        >> Exchange("hash0", partitions(documents * LEADER_BYTES), files.scratch("exact"))
+        | beam.ParDo(LinkLeaders(files.numbering))
+        | "ByPart" >> Exchange("part", count, files.scratch("exact"))
+        | beam.ParDo(WriteByPart(files, "exact"))
+    )
+
+
+def dropped(files: Files, part: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the exact duplicates in a part: their numbers, sorted, and their survivors'."""
+    columns = _read_keys(files, part)
+    number = columns[3]
+    survivor = number[leaders(*columns)]
+    lost, won = numpy_columns(read_arrow(files.result("exact", part), LINK), "number", "survivor")
+    if len(lost):
+        at = np.minimum(np.searchsorted(lost, survivor), len(lost) - 1)
+        survivor = np.where(lost[at] == survivor, won[at], survivor)
+    gone = np.flatnonzero(survivor != number)
+    return number[gone], survivor[gone]

@@ -1,0 +1,201 @@
+"""Stage `shards`: the weighted mixture of the token stores, in training order, as TFRecord shards.
+
+One part is one shard. What stands in it follows from the plan, the seed and the counts per subset
+at its first record, so shards are written in any order, by any number of workers, to the same bytes.
+Output: `shards/train-*.tfrecord`, `shards/heldout/<subset>.tfrecord` and `shards/manifest.json`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from massivetext.config import Config
+from massivetext.config_file import to_dict
+from massivetext.dataset import FileRecord, sha256_file, sha256_json, write_json
+from massivetext.errors import StageError
+from massivetext.mixture import MixturePlan, plan, resolve_weights
+from massivetext.order import Order
+from massivetext.progress import Progress
+from massivetext.shards import FORMAT, VERSION
+from massivetext.tfrecord import Layout, layout
+from massivetext.tokens import TokenStore
+
+from .stage import Context, Part, PartOutput, PartResult, materialise, run_parts
+
+# Records gathered at once: some MB in memory, whatever the size of a shard.
+BATCH_RECORDS = 1024
+
+# What the shards carry of the tokenizer, so that no other can be mistaken for it.
+TOKENIZER_KEYS = ("dtype", "vocab_size", "eos_id", "pad_id", "tokenizer_sha256")
+
+
+class WriteShard:
+    """Gathers the sequences of one shard, or of one held-out set, from the token stores."""
+
+    def __init__(self, planned: MixturePlan, seed: int, tokens: dict[str, Any]):
+        self.planned, self.seed, self.tokens = planned, seed, tokens
+
+    def setup(self) -> None:
+        self.order = make_order(self.planned, self.seed)
+        self.stores: dict[str, TokenStore] = {}
+        self.record = record_layout(self.planned, self.tokens)
+
+    def run(self, part: Part, out: PartOutput) -> None:
+        with out.file(f"shards/{part.name}.tfrecord") as file:
+            if "heldout" in part.arguments:
+                write = self._heldout
+            else:
+                write = self._train
+            for records in write(part, out):
+                file.write(records.view(np.uint8).data)
+                out.counts["records"] += len(records)
+                out.progress(file.bytes)
+
+    def _train(self, part: Part, out: PartOutput) -> Any:
+        counts = np.array(part.arguments["counts"], np.int64)
+        for start in range(part.arguments["start"], part.arguments["stop"], BATCH_RECORDS):
+            stop = min(start + BATCH_RECORDS, part.arguments["stop"])
+            at = self.order.positions(start, stop, counts)
+            tokens = np.empty((stop - start, self.record.width), self.record.tokens)
+            for row, (subset, sequence) in enumerate(
+                zip(at.subset.tolist(), at.sequence.tolist(), strict=True)
+            ):
+                store = self._store(out, self.order.names[subset])
+                tokens[row] = store.sequence(sequence, self.planned.sequence_length)
+            yield self.record.encode(tokens, at.subset, at.sequence, at.epoch)
+            counts += np.bincount(at.subset, minlength=len(counts))
+
+    def _heldout(self, part: Part, out: PartOutput) -> Any:
+        name, index = part.arguments["heldout"], part.arguments["index"]
+        store = self._store(out, f"heldout/{name}")
+        for start in range(0, part.arguments["stop"], BATCH_RECORDS):
+            stop = min(start + BATCH_RECORDS, part.arguments["stop"])
+            sequence = np.arange(start, stop)
+            tokens = np.empty((stop - start, self.record.width), self.record.tokens)
+            for row in range(stop - start):
+                tokens[row] = store.sequence(start + row, self.planned.sequence_length)
+            subset = np.full(stop - start, index)
+            yield self.record.encode(tokens, subset, sequence, np.zeros_like(sequence))
+
+    def _store(self, out: PartOutput, name: str) -> TokenStore:
+        if name not in self.stores:
+            self.stores[name] = TokenStore.open(out.root, name, self.tokens)
+        return self.stores[name]
+
+
+def make_order(planned: MixturePlan, seed: int) -> Order:
+    """Return the training order of a plan."""
+    return Order(
+        {subset.name: subset.used for subset in planned.subsets},
+        {subset.name: subset.sequences for subset in planned.subsets},
+        seed,
+    )
+
+
+def record_layout(planned: MixturePlan, tokens: dict[str, Any]) -> Layout:
+    return layout(planned.sequence_length + 1, tokens["dtype"])
+
+
+def run(context: Context, config: Config, tokens: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest of `shards`: that of the reader (`shards/manifest.json`) and `files`.
+
+    Args:
+      tokens: the manifest of the stage `tokens`.
+
+    Raises:
+      ConfigError: weights, budget and tokens do not fit together (`mixture.plan`).
+      StageError: a shard could not be written; what is whole is kept.
+    """
+    weights = resolve_weights(config.mixture, config.subsets)
+    available = {name: int(entry["tokens"]) for name, entry in tokens["subsets"].items()}
+    planned = plan(config.mixture, weights, available)
+    depends = {
+        # What the token stores hold, not how they came about.
+        "tokens": sha256_json({k: v for k, v in tokens.items() if k not in ("key", "depends")}),
+        "mixture": to_dict(config.mixture),
+        "weights": weights,
+        "seed": config.seed,
+        "version": VERSION,
+    }
+
+    def produce(key: str) -> dict[str, Any]:
+        if not context.quiet:
+            for line in planned.table().splitlines():
+                Progress.line("mixture", line)
+        parts = _parts(config, planned, tokens)
+        results = run_parts(context, "shards", key, parts, WriteShard(planned, config.seed, tokens))
+        manifest = _manifest(config, planned, tokens, parts, results)
+        path = context.root / "shards" / "manifest.json"
+        write_json(path, manifest)
+        files = [file for result in results for file in result.files]
+        size = path.stat().st_size
+        files.append(FileRecord("shards/manifest.json", size, sha256_file(path), 1))
+        summary = ("subsets", "heldout", "sequences", "sequence_length")
+        return {"files": files, **{name: manifest[name] for name in summary}}
+
+    return materialise(context, "shards", depends, ("shards",), produce)
+
+
+def _parts(config: Config, planned: MixturePlan, tokens: dict[str, Any]) -> list[Part]:
+    record_bytes = record_layout(planned, tokens).record_bytes
+    order = make_order(planned, config.seed)
+    size = config.mixture.shard_sequences
+    shards = -(-len(order) // size)
+    parts = []
+    for shard in range(shards):
+        start, stop = shard * size, min((shard + 1) * size, len(order))
+        arguments = {"start": start, "stop": stop, "counts": order.counts(start).tolist()}
+        name = f"train-{shard:05d}-of-{shards:05d}"
+        parts.append(Part(name, (stop - start) * record_bytes, arguments))
+    index = {subset.name: number for number, subset in enumerate(planned.subsets)}
+    for name in sorted(tokens["heldout"]):
+        sequences = -(-int(tokens["heldout"][name]["tokens"]) // planned.sequence_length)
+        if sequences:
+            arguments = {"heldout": name, "index": index[name], "stop": sequences}
+            parts.append(Part(f"heldout/{name}", sequences * record_bytes, arguments))
+    return parts
+
+
+def _manifest(
+    config: Config,
+    planned: MixturePlan,
+    tokens: dict[str, Any],
+    parts: list[Part],
+    results: list[PartResult],
+) -> dict[str, Any]:
+    files = []
+    heldout = {}
+    for part, result in zip(parts, results, strict=True):
+        (file,) = result.files
+        if file.bytes != part.bytes:
+            raise StageError(f"{file.path} has {file.bytes} bytes instead of {part.bytes}")
+        entry = {
+            "path": file.path.removeprefix("shards/"),
+            "bytes": file.bytes,
+            "sha256": file.sha256,
+        }
+        name = part.arguments.get("heldout")
+        if name is None:
+            files.append({**entry, "records": result.counts["records"]})
+        else:
+            store = tokens["heldout"][name]
+            heldout[name] = {
+                **entry,
+                "sequences": result.counts["records"],
+                "targets": store["tokens"],
+                "text_bytes": store["text_bytes"],
+                "documents": store["documents"],
+            }
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "sequence_length": planned.sequence_length,
+        "record_bytes": record_layout(planned, tokens).record_bytes,
+        **{name: tokens[name] for name in TOKENIZER_KEYS},
+        "seed": config.seed,
+        "sequences": planned.sequences,
+        "subsets": [planned.entry(number) for number in range(len(planned.subsets))],
+        "files": files,
+        "heldout": heldout,
+        "mixture": to_dict(config.mixture),
+    }

@@ -1,0 +1,92 @@
+"""Ids of the documents that others are reported to duplicate, by number, in bounded memory."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .candidates import EXACT
+from .exact import Files
+from .near import NEAR
+from .numbering import arrow_file, map_array, mark, marked, numpy_columns, read_arrow, save_array
+
+ID = pa.schema([("id", pa.string())])
+
+
+def collect(files: Files) -> None:
+    """Write what cutting the drop lists looks up: near duplicates with their survivors, in number
+    order, and the ids of all survivors and partners."""
+    bits = np.zeros(files.numbering.total // 8 + 1, np.uint8)
+    lost, won = [], []
+    for part in range(len(files.numbering.names)):
+        near = read_arrow(files.result("near", part), NEAR)
+        for column in numpy_columns(near, "survivor", "partner"):
+            mark(bits, column)
+        number, survivor = numpy_columns(near, "number", "survivor")
+        lost.append(number)
+        won.append(survivor)
+        mark(bits, *numpy_columns(read_arrow(files.result("drops", part), EXACT), "survivor"))
+    # Survivors of exact groups that fell to a near duplicate are marked with theirs above.
+    save_array(files.work / "names" / "lost.npy", np.concatenate(lost))
+    save_array(files.work / "names" / "won.npy", np.concatenate(won))
+    numbers = []
+    with arrow_file(files.work / "names" / "ids.arrow", ID) as writer:
+        for number, batch in _needed(files, bits):
+            numbers.append(number)
+            writer.write_batch(batch)
+    flat = np.concatenate(numbers) if numbers else np.zeros(0, np.uint32)
+    save_array(files.work / "names" / "numbers.npy", flat)
+    starts = np.cumsum([0, *map(len, numbers)])
+    save_array(files.work / "names" / "starts.npy", starts)
+
+
+def _needed(files: Files, bits: np.ndarray) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+    for part in range(len(files.numbering.names)):
+        first, stop = files.numbering.first[part : part + 2].tolist()
+        numbers = marked(bits, first, stop)
+        if len(numbers) == 0:
+            continue
+        with pq.ParquetFile(files.sketch(part)) as file:
+            for batch in file.iter_batches(columns=["row", "id"]):
+                number = batch.column("row").to_numpy() + first
+                at = np.flatnonzero(np.isin(number, numbers, assume_unique=True))
+                if len(at):
+                    ids = batch.column("id").take(pa.array(at))
+                    yield (
+                        number[at].astype(np.uint32),
+                        pa.RecordBatch.from_arrays([ids], schema=ID),
+                    )
+
+
+class Names:
+    """Looks up what `collect` wrote."""
+
+    def __init__(self, files: Files):
+        folder = files.work / "names"
+        self.lost, self.won = map_array(folder / "lost.npy"), map_array(folder / "won.npy")
+        self.numbers, self.starts = (
+            map_array(folder / "numbers.npy"),
+            map_array(folder / "starts.npy"),
+        )
+        self.path = str(folder / "ids.arrow")
+
+    def final(self, number: np.ndarray) -> np.ndarray:
+        """Return each document itself, or the survivor of its cluster if it is a near duplicate."""
+        if len(self.lost) == 0:
+            return number
+        at = np.minimum(np.searchsorted(self.lost, number), len(self.lost) - 1)
+        return np.where(self.lost[at] == number, self.won[at], number)
+
+    def ids(self, number: np.ndarray) -> pa.Array:
+        """Return the ids of documents, reading only the batches that hold any of them."""
+        wanted, back = np.unique(np.searchsorted(self.numbers, number), return_inverse=True)
+        found: list[pa.Array] = []
+        with pa.memory_map(self.path) as source:
+            file = pa.ipc.open_file(source)
+            batch = np.searchsorted(self.starts, wanted, side="right") - 1
+            for index in np.unique(batch).tolist():
+                rows = wanted[batch == index] - self.starts[index]
+                found.append(file.get_batch(index).column("id").take(pa.array(rows)))
+        ids = pa.concat_arrays(found) if found else pa.array([], pa.string())
+        return ids.take(pa.array(back))

@@ -1,0 +1,288 @@
+"""What every stage shares: parts of work, their outputs, resume, and the manifest.
+
+A stage is a list of `Part`s (usually one per input file) and a `Work` that turns one part into
+output files. Beam distributes the parts; nothing but part descriptions passes through the engine.
+When a part is done its result is written below `.work/<stage>/<key>/`, so a run that was killed
+continues with the parts that are missing, and a stage whose manifest matches is skipped.
+"""
+
+import json
+import shutil
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import apache_beam as beam
+import pyarrow as pa
+
+from massivetext.dataset import (
+    FileRecord,
+    HashingFile,
+    ParquetFile,
+    atomic_file,
+    read_json,
+    sha256_json,
+    write_json,
+)
+from massivetext.document import DEAD_LETTER, DeadLetters
+from massivetext.errors import MassivetextError, StageError
+from massivetext.progress import Progress
+
+from .execute import Engine, execute
+
+PROGRESS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Part:
+    """One unit of a stage. `name` is its identity in the outputs; `bytes` weighs it for progress;
+    `arguments` is JSON."""
+
+    name: str
+    bytes: int
+    arguments: dict[str, Any]
+
+
+@dataclass
+class PartResult:
+    """What a part produced: counters by name, finished files, and anything JSON in `extra`."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    files: list[FileRecord] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class PartOutput:
+    """Handed to `Work.run`: opens output files below the dataset and records what was done."""
+
+    def __init__(self, root: Path, stage: str, part: Part, progress_file: Path | None = None):
+        self.root = root
+        self.stage = stage
+        self.part = part
+        self.counts: Counter[str] = Counter()
+        self.extra: dict[str, Any] = {}
+        self.dead = DeadLetters()
+        self.files: list[FileRecord] = []
+        self._progress_file = progress_file
+        self._reported = 0.0
+
+    @contextmanager
+    def parquet(self, relative: str, schema: pa.Schema) -> Iterator[ParquetFile]:
+        """Open a Parquet output at `relative`; it exists under that name only when whole."""
+        file = ParquetFile(self.root, relative, schema)
+        with file:
+            yield file
+        assert file.record is not None
+        self.files.append(file.record)
+
+    @contextmanager
+    def file(self, relative: str) -> Iterator[HashingFile]:
+        """Open a binary output at `relative`; set `counts` for its rows."""
+        with atomic_file(self.root / relative) as out:
+            yield out
+        self.files.append(FileRecord(relative, out.bytes, out.digest.hexdigest(), 0))
+
+    def progress(self, done: int) -> None:
+        """Tell a person watching that `done` of the part's bytes are behind us."""
+        now = time.monotonic()
+        if self._progress_file is not None and now - self._reported > PROGRESS_SECONDS:
+            self._reported = now
+            self._progress_file.write_text(str(min(done, self.part.bytes)))
+
+    def finish(self) -> PartResult:
+        if self.dead.letters:
+            name = self.part.name.replace("/", "-")
+            with self.parquet(f"dead/{self.stage}/{name}.parquet", DEAD_LETTER) as file:
+                file.write(self.dead.to_batch())
+            self.counts["dead_letters"] += len(self.dead.letters)
+        return PartResult(dict(self.counts), self.files, self.extra)
+
+
+class Work(Protocol):
+    """Turns one part into outputs. Must pickle; models and kernels are loaded in `setup`."""
+
+    def setup(self) -> None: ...
+
+    def run(self, part: Part, out: PartOutput) -> None: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how a build runs."""
+
+    root: Path
+    engine: Engine
+    quiet: bool = False
+
+
+class RunPart(beam.DoFn):
+    """Runs one part unless its result is already there, and writes the result beside it."""
+
+    def __init__(self, root: str, stage: str, results: str, work: Work):
+        self.root, self.stage, self.results, self.work = root, stage, results, work
+
+    def setup(self) -> None:
+        self.work.setup()
+
+    def process(self, part: Part) -> Iterator[str]:
+        result_file = _result_file(Path(self.results), part)
+        if not _complete(Path(self.root), result_file):
+            progress_file = result_file.with_suffix(".progress")
+            progress_file.parent.mkdir(parents=True, exist_ok=True)
+            output = PartOutput(Path(self.root), self.stage, part, progress_file)
+            try:
+                self.work.run(part, output)
+                result = output.finish()
+            except Exception as error:
+                # The engine wraps what a worker raises in its own words; keep ours for the driver.
+                write_json(
+                    result_file.with_suffix(".error"),
+                    {
+                        "message": _describe(error),
+                        "type": type(error).__name__,
+                        "trace": traceback.format_exc(),
+                    },
+                )
+                raise
+            write_json(result_file, asdict(result))
+            progress_file.unlink(missing_ok=True)
+        yield part.name
+
+
+def _complete(root: Path, result_file: Path) -> bool:
+    """Whether a part is done and what it wrote is still there."""
+    return result_file.exists() and _present(root, [vars(f) for f in _load(result_file).files])
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, MassivetextError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error} ({error.filename or 'no file named'})"
+    return f"{type(error).__name__}: {error}"
+
+
+def _result_file(results: Path, part: Part) -> Path:
+    return results / (part.name.replace("/", "-") + ".json")
+
+
+def run_parts(
+    context: Context, stage: str, key: str, parts: list[Part], work: Work
+) -> list[PartResult]:
+    """Run `work` over `parts` on the engine; return the results in the order of `parts`.
+
+    Args:
+      stage: name of the stage, for messages and for the folder of results.
+      key: as `materialise` gave it: results of another key are not reused.
+
+    Raises:
+      StageError: a part failed; names the part and the cause. Finished parts are kept.
+    """
+    results = context.root / ".work" / key / stage
+    results.mkdir(parents=True, exist_ok=True)
+    for stale in [*results.glob("*.error"), *results.glob("*.progress")]:
+        stale.unlink()
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = (
+            pipeline
+            | "Parts" >> beam.Create(parts, reshuffle=False)
+            | "Spread" >> beam.Reshuffle()
+            | stage >> beam.ParDo(RunPart(str(context.root), stage, str(results), work))
+        )
+
+    def done() -> int:
+        total = 0
+        for part in parts:
+            file = _result_file(results, part)
+            if file.exists():
+                total += part.bytes
+            else:
+                try:
+                    total += int(file.with_suffix(".progress").read_text() or 0)
+                except (OSError, ValueError):
+                    continue
+        return total
+
+    with Progress(stage, sum(part.bytes for part in parts), done, quiet=context.quiet):
+        try:
+            execute(build, context.engine)
+        except Exception as error:
+            errors = sorted(results.glob("*.error"))
+            if not errors:
+                raise StageError(f"stage {stage} stopped: {_describe(error)}") from error
+            first = json.loads(errors[0].read_text())
+            raise StageError(
+                f"stage {stage}, part {errors[0].stem}: {first['message']}\n"
+                f"(details in {errors[0]}; run the same command again to continue)"
+            ) from error
+    missing = [part.name for part in parts if not _result_file(results, part).exists()]
+    if missing:
+        raise StageError(f"stage {stage} ended without a result for {missing[0]}; run it again")
+    return [_load(_result_file(results, part)) for part in parts]
+
+
+def _load(path: Path) -> PartResult:
+    value = read_json(path)
+    return PartResult(
+        value["counts"], [FileRecord(**file) for file in value["files"]], value["extra"]
+    )
+
+
+def materialise(
+    context: Context,
+    stage: str,
+    depends: dict[str, Any],
+    folders: tuple[str, ...],
+    produce: Callable[[str], dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the manifest of `stage`, producing it only when what it depends on has changed.
+
+    Args:
+      depends: JSON of everything the output is a function of: config, code version, manifests of
+        the stages before it.
+      folders: output folders of this stage alone, cleared when the dependencies have changed.
+      produce: takes the key for `run_parts`, writes the outputs, returns the manifest's contents,
+        which must hold `files`: a list of `FileRecord`s.
+    """
+    key = sha256_json({"stage": stage, **depends})
+    path = context.root / "manifests" / f"{stage}.json"
+    if path.exists():
+        manifest: dict[str, Any] = read_json(path)
+        if manifest.get("key") == key and _present(context.root, manifest["files"]):
+            return manifest
+        path.unlink()
+    work = context.root / ".work" / stage
+    if not (work / key[:16]).exists():
+        for folder in [*(context.root / name for name in folders), work]:
+            shutil.rmtree(folder, ignore_errors=True)
+    started = time.monotonic()
+    body = produce(f"{stage}/{key[:16]}")
+    body["files"] = [asdict(file) for file in sorted(body["files"], key=lambda f: f.path)]
+    manifest = {"stage": stage, "key": key, "depends": depends, **body}
+    write_json(path, manifest)
+    shutil.rmtree(work, ignore_errors=True)
+    if not context.quiet:
+        Progress.line(stage, f"done in {time.monotonic() - started:.1f} s")
+    return manifest
+
+
+def _present(root: Path, files: list[dict[str, Any]]) -> bool:
+    for file in files:
+        path = root / file["path"]
+        if not path.is_file() or path.stat().st_size != file["bytes"]:
+            return False
+    return True
+
+
+def add_counts(results: list[PartResult]) -> dict[str, int]:
+    """Sum the counters of all parts."""
+    total: Counter[str] = Counter()
+    for result in results:
+        total.update(result.counts)
+    return dict(sorted(total.items()))

@@ -1,0 +1,135 @@
+"""The process that starts workers: `python -m massivetext.pipelines.worker_server EVENTS_FD`.
+
+A worker needs about a second to import Beam, and a build runs some ten pipelines. This process
+imports once and forks a worker in a few milliseconds. It has a single thread and has opened no
+gRPC channel when it forks, which is what makes forking safe here and not in the driver.
+
+Requests come as JSON lines on standard input: `{"start": id, ...}` and `{"kill": id}`. The end of
+each worker goes out as a JSON line on EVENTS_FD: `{"id": id, "code": exit code, or -signal}`. When
+standard input ends, the driver is gone, however it went, and every worker is killed.
+"""
+
+import ctypes
+import faulthandler
+import gc
+import json
+import logging
+import os
+import selectors
+import signal
+import sys
+import traceback
+from typing import Any, NoReturn
+
+PR_SET_PDEATHSIG = 1
+STATE_CACHE_BYTES = 100 << 20
+FLUSH_MILLISECONDS = 1000
+
+
+def serve(events: int) -> None:
+    """Start, watch and kill workers until standard input ends."""
+    import massivetext.pipelines.coders  # noqa: F401
+    import numba  # noqa: F401  (workers inherit what is imported here)
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    workers: dict[int, str] = {}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    selector = selectors.DefaultSelector()
+    selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
+    selector.register(woken, selectors.EVENT_READ)
+    pending = b""
+    try:
+        while True:
+            ready = [key.fd for key, _ in selector.select()]
+            if woken in ready:
+                os.read(woken, 4096)
+                _reap(workers, events)
+            if sys.stdin.fileno() in ready:
+                data = os.read(sys.stdin.fileno(), 1 << 16)
+                if not data:
+                    return
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    _handle(json.loads(line), workers, (events, woken, wake))
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _handle(request: dict[str, Any], workers: dict[int, str], private: tuple[int, ...]) -> None:
+    if "kill" in request:
+        for pid, name in workers.items():
+            if name == request["kill"]:
+                os.kill(pid, signal.SIGKILL)
+        return
+    pid = os.fork()
+    if pid == 0:
+        for fd in private:
+            os.close(fd)
+        _become_worker(request)
+    workers[pid] = request["start"]
+
+
+def _reap(workers: dict[int, str], events: int) -> None:
+    while workers:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        code = os.waitstatus_to_exitcode(status)
+        line = json.dumps({"id": workers.pop(pid), "code": code}) + "\n"
+        os.write(events, line.encode())
+
+
+def _become_worker(request: dict[str, Any]) -> NoReturn:
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        null = os.open(os.devnull, os.O_RDONLY)
+        log = os.open(request["log"], os.O_WRONLY | os.O_APPEND)
+        os.unlink(request["log"])
+        os.dup2(null, 0)
+        os.dup2(log, 2)
+        faulthandler.enable(all_threads=False)
+        os.environ.clear()
+        # gRPC would send even local calls to a proxy.
+        os.environ.update(request["environment"], no_grpc_proxy="localhost")
+        os.chdir(request["directory"])
+        sys.path[:] = request["path"]
+        _run_harness(request["start"], request["control"])
+        code = 0
+    except BaseException:  # nothing may return into the server's loop
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _run_harness(worker: str, control: str) -> None:
+    from apache_beam.options.value_provider import RuntimeValueProvider
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers
+    from apache_beam.runners.worker.sdk_worker import SdkHarness
+
+    logging.getLogger().setLevel(logging.WARNING)
+    RuntimeValueProvider.set_runtime_options({})
+    SdkHarness(
+        control,
+        worker_id=worker,
+        state_cache_size=STATE_CACHE_BYTES,
+        data_buffer_time_limit_ms=FLUSH_MILLISECONDS,
+        runner_capabilities=worker_handlers.FNAPI_RUNNER_CAPABILITIES,
+    ).run()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

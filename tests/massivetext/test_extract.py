@@ -1,0 +1,192 @@
+import json
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from massivetext import extract_guard
+from massivetext.document import DOCUMENT, PAGE, DeadLetters
+from massivetext.extract import PageTooLarge, extract, extract_batch
+
+PROSE = (
+    "The quick brown fox jumps over the lazy dog while forty-two engineers look on and take notes, "
+    "and then they all go home to write about what they have seen that day."
+)
+
+
+def page(body, head=""):
+    return f"<!DOCTYPE html><html><head>{head}</head><body>{body}</body></html>"
+
+
+def test_prose_stays_and_navigation_goes():
+    text = extract(
+        page(
+            "<nav><a href=/>Home</a></nav>"
+            "<div class='site-header'><ul><li><a href=a>News</a><li><a href=b>Sport</a></ul></div>"
+            f"<div id=story><h1>A fox</h1><p>{PROSE}</p><p>Short end.</p></div>"
+            "<div class=footer><p>Copyright by nobody at all, all rights reserved for ever.</p></div>"
+            "<script>var x = '<p>';</script>"
+        )
+    )
+    assert text == f"A fox\n\n{PROSE}\n\nShort end."
+
+
+def test_lists_keep_bullets_numbers_and_nesting():
+    text = extract(
+        page(
+            f"<p>{PROSE}</p><ul><li>one<ul><li>deeper</li></ul></li><li><p>two</p><p>more</p></li>"
+            "</ul><ol><li>first<li>second</ol>"
+        )
+    )
+    assert text == (
+        f"{PROSE}\n\n- one\n  - deeper\n- two\n\n  more\n\n1. first\n2. second".replace(
+            "- deeper\n- two", "- deeper\n\n- two"
+        )
+    )
+
+
+def test_pre_is_verbatim():
+    code = "def f(x):\n    if x:\n        return '<'\n\n    return 1"
+    html = code.replace("<", "&lt;")
+    assert extract(page(f"<p>{PROSE}</p><div><pre><b>{html}</b></pre></div>")) == (
+        f"{PROSE}\n\n{code}"
+    )
+
+
+def test_table_rows_are_lines_with_tabs():
+    rows = "<table><tr><th>a<th>b</tr><tr><td>1</td><td><p>2</p></td></tr></table>"
+    assert extract(page(f"<p>{PROSE}</p>{rows}")) == f"{PROSE}\n\na\tb\n1\t2"
+
+
+def test_a_layout_table_is_read_as_its_blocks():
+    cells = f"<td><a href=x>Home</a> <a href=y>News</a></td><td><p>{PROSE}</p><p>{PROSE}</p></td>"
+    text = extract(page(f"<table><tr>{cells}</tr></table>"))
+    assert text.startswith(f"{PROSE}\n\n{PROSE}")
+
+
+def test_line_breaks_indentation_and_entities():
+    text = extract(
+        page(f"<p>{PROSE}<br>next &amp;amp; line&nbsp;here &lt;b&gt;</p><blockquote>Said so.")
+    )
+    assert text == f"{PROSE}\nnext &amp; line here <b>\n\n  Said so."
+
+
+def test_hidden_text_goes():
+    text = extract(page(f"<p>{PROSE}</p><p hidden>a</p><p style='display: none'>b</p>"))
+    assert text == PROSE
+
+
+def test_a_boilerplate_word_in_a_long_class_name_is_no_evidence():
+    assert extract(page(f"<div class='nav-drawer-slide-panel'><p>{PROSE}</p></div>")) == PROSE
+    assert extract(page(f"<div class='site-nav'><p>{PROSE}</p></div>")) == ""
+
+
+@pytest.mark.parametrize(("size", "kept"), [(139, False), (140, True)])
+def test_a_group_needs_140_characters(size, kept):
+    text = ("word " * 40)[: size - 1] + "x"
+    assert (extract(page(f"<div><p>{text}</p></div>")) == text) is kept
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.199, False), (0.2, True)])
+def test_a_group_needs_a_fifth_of_the_best(share, kept):
+    best, other = "b" * 2000, "o" * round(2000 * share)
+    text = extract(page(f"<div><p>{best}</p></div><section><div><p>{other}</p></div></section>"))
+    assert (other in text) is kept
+
+
+def test_without_salient_text_there_is_nothing():
+    assert extract("") == ""
+    assert extract(page("<p>short</p>")) == ""
+    assert extract(page(f"<p><a href=x>{PROSE}</a></p>")) == ""
+
+
+def test_hostile_nesting_is_flat_work():
+    assert extract("<div>" * 20_000 + PROSE + "</div>" * 20_000) == PROSE
+    assert extract("<span>" * 20_000 + f"<p>{PROSE}") == PROSE
+    deep_list = extract("<ul><li>" * 500 + PROSE)
+    assert deep_list == " " * 40 + "- " + PROSE
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<div>" * 100_000,
+        "<x>" * 100_000 + "<div></div>" * 100_000,
+        "<p>" + "".join(f"<b id={i}>" for i in range(1400)) + "<p>x" * 1400,
+        "x" * (extract_guard.PAGE_BYTES + 1),
+        "é" * (extract_guard.PAGE_BYTES // 2 + 1),
+    ],
+)
+def test_pages_that_would_cost_too_much_are_refused(html):
+    with pytest.raises(PageTooLarge):
+        extract(html)
+
+
+def test_large_plain_pages_are_not_refused():
+    html = f"<div><p>{PROSE}<br><img src=x></p></div>" * 10_000
+    assert extract(html).count(PROSE) == 10_000
+    assert extract("<p>" * 50_000 + PROSE) == PROSE
+    assert extract(f"<p><font size=2>{PROSE}" * 300).count(PROSE) == 300
+
+
+@given(st.text(alphabet=st.sampled_from("<>/pdivultrab \"'=&;!-x\n\0é\ud800"), max_size=200))
+@settings(max_examples=300, deadline=None)
+def test_never_fails_on_any_markup(html):
+    clean = html.encode("utf-8", "replace").decode()
+    assert extract(clean) == extract(clean)
+
+
+WORDS = st.lists(st.sampled_from("alpha beta gamma delta fox dog".split()), min_size=30, max_size=60)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_plain_paragraphs_are_kept_exactly(paragraphs):
+    lines = [" ".join(words) for words in paragraphs]
+    longest = max(map(len, lines))
+    if longest < 140:
+        return
+    html = page("".join(f"<p>{line}</p>\n" for line in lines))
+    assert extract(html) == "\n\n".join(lines)
+
+
+def pages(*contents, charset="utf-8", metadata=None):
+    rows = [
+        {
+            "id": f"web/a#{i}",
+            "content": content,
+            "charset": charset,
+            "source": "a",
+            "url": "http://x",
+            "timestamp": "t",
+            "metadata": metadata,
+        }
+        for i, content in enumerate(contents)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=PAGE)
+
+
+def test_batch_becomes_documents_with_titles():
+    dead = DeadLetters()
+    html = page(f"<p>{PROSE} é</p>", "<title> A\n title </title>").encode("latin1")
+    batch = extract_batch(pages(html, b"", charset="latin1", metadata='{"n": 1}'), "extract", dead)
+    assert batch.schema == DOCUMENT
+    assert dead.letters == []
+    first, second = batch.to_pylist()
+    assert first["text"] == f"{PROSE} é"
+    assert json.loads(first["metadata"]) == {"n": 1, "title": "A title"}
+    assert (first["id"], first["url"], first["source"]) == ("web/a#0", "http://x", "a")
+    assert second["text"] == ""
+    assert second["metadata"] == '{"n": 1}'
+
+
+def test_a_bad_page_harms_no_other():
+    dead = DeadLetters()
+    good = page(f"<p>{PROSE}</p>").encode()
+    batch = extract_batch(pages(good, b"<div>" * 100_000, good), "extract", dead)
+    assert batch["id"].to_pylist() == ["web/a#0", "web/a#2"]
+    (letter,) = dead.letters
+    assert (letter.id, letter.stage, letter.source) == ("web/a#1", "extract", "a")
+    assert "nested too deeply" in letter.error
+    assert len(letter.payload) == 4096

@@ -1,0 +1,176 @@
+"""Exchange: every row to the partition of its key, by files and by the engine alike."""
+
+import errno
+from collections import Counter
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+from apache_beam.testing.util import assert_that
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from massivetext.pipelines import exchange
+from massivetext.pipelines.exchange import Exchange, split_by_key
+from massivetext.pipelines.execute import Engine, execute
+from massivetext.pipelines.local_runner import LocalRunner
+
+
+def batch(keys, texts=None, dtype=np.uint64):
+    texts = [f"row {key}" for key in keys] if texts is None else texts
+    return pa.record_batch(
+        {"key": np.array(keys, dtype), "text": pa.array(texts, pa.large_string())}
+    )
+
+
+def rows(table):
+    return Counter(zip(table["key"].to_pylist(), table["text"].to_pylist(), strict=True))
+
+
+def run_dofns(batches, partitions, folder, *, native):
+    """Apply the transform's DoFns in one bundle, with a dictionary as GroupByKey."""
+    grouped = {}
+    if native:
+        cut = exchange._Partition("key", partitions)
+        pairs = [pair for one in batches for pair in cut.process(one)]
+        join = exchange._Concatenate()
+    else:
+        spill = exchange._Spill("key", partitions, str(folder))
+        spill.start_bundle()
+        pairs = [pair for one in batches for pair in spill.process(one)]
+        pairs += [value.value for value in spill.finish_bundle()]
+        join = exchange._ReadPartition()
+    for number, value in pairs:
+        grouped.setdefault(number, []).append(value)
+    return {n: t for pair in grouped.items() for n, t in join.process(pair)}
+
+
+KEYS = st.integers(0, 2**64 - 1) | st.integers(0, 20)
+BATCHES = st.lists(st.lists(st.tuples(KEYS, st.text()), max_size=12), max_size=5)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(BATCHES, st.integers(1, 9) | st.integers(1, 2**20))
+def test_both_ways_agree_with_a_dictionary(tmp_path, parts, partitions):
+    batches = [batch([k for k, _ in part], [t for _, t in part]) for part in parts]
+    expected = {}
+    for part in parts:
+        for key, text in part:
+            expected.setdefault(key % partitions, Counter())[(key, text)] += 1
+    for native in (False, True):
+        found = run_dofns(batches, partitions, tmp_path, native=native)
+        assert {number: rows(table) for number, table in found.items()} == expected
+
+
+def check(expected, partitions):
+    def matcher(found):
+        assert len(found) == len({number for number, _ in found})
+        for number, table in found:
+            assert all(key % partitions == number for key in table["key"].to_pylist())
+        assert sum((rows(table) for _, table in found), Counter()) == expected
+
+    return matcher
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_in_a_pipeline(tmp_path, native, workers):
+    rng = np.random.default_rng(5)
+    batches = [batch(rng.integers(0, 50, 300)) for _ in range(12)]
+    expected = sum((rows(pa.Table.from_batches([one])) for one in batches), Counter())
+    scratch = tmp_path / "made" / "when missing"
+
+    def build(pipeline):
+        out = (
+            pipeline
+            | beam.Create(batches)
+            | beam.Reshuffle()
+            | Exchange("key", 7, str(scratch), native=native)
+        )
+        assert out.element_type == tuple[int, pa.Table] or "Table" in str(out.element_type)
+        assert_that(out, check(expected, 7))
+
+    execute(build, Engine(workers))
+    assert scratch.exists() is not native
+
+
+def test_the_native_form_needs_no_shared_disk_and_never_pickles():
+    pipeline = beam.Pipeline(runner=LocalRunner(1))
+    _ = pipeline | beam.Create([batch([1])]) | Exchange("key", 2, "/nowhere", native=True)
+    coders = pipeline.to_runner_api().components.coders.values()
+    assert not [coder for coder in coders if "pickled_data" in coder.spec.urn]
+
+
+def test_equal_keys_keep_their_order_and_partitions_come_in_order():
+    one, two = batch([5, 2, 5, 3], list("abcd")), batch([2, 5], list("ef"))
+    out = [(n, t["text"].to_pylist()) for n, t in split_by_key([one, two], "key", 3)]
+    assert out == [(0, ["d"]), (2, ["a", "b", "c", "e", "f"])]
+
+
+def test_a_32_bit_key_and_more_partitions_than_16_bits():
+    table = batch([70_000, 1, 70_000], dtype=np.uint32)
+    assert [(n, t.num_rows) for n, t in split_by_key([table], "key", 100_000)] == [
+        (1, 1),
+        (70_000, 2),
+    ]
+
+
+def test_a_full_buffer_is_written_before_more_is_taken(tmp_path, monkeypatch):
+    one = batch(range(100))
+    monkeypatch.setattr(exchange, "BUFFER_BYTES", 2 * one.nbytes)
+    spill = exchange._Spill("key", 4, str(tmp_path))
+    spill.start_bundle()
+    assert list(spill.process(one)) == []
+    assert list(spill.process(one)) == []
+    assert [number for number, _ in spill.process(one)] == [0, 1, 2, 3]
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(spill.finish_bundle())) == 4
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_bundle_without_rows_writes_nothing(tmp_path):
+    assert run_dofns([batch([])], 3, tmp_path, native=False) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (pa.record_batch({"other": [1]}), "exchange by 'key', but the columns are other"),
+        (pa.record_batch({"key": [1]}), "int64 with 0 nulls"),
+        (pa.record_batch({"key": pa.array([1, None], pa.uint64())}), "uint64 with 1 nulls"),
+    ],
+)
+@pytest.mark.parametrize("native", [False, True])
+def test_a_wrong_key(tmp_path, wrong, message, native):
+    with pytest.raises(ValueError, match=message):
+        run_dofns([wrong], 3, tmp_path, native=native)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_schemas_that_differ(tmp_path, native):
+    other = pa.record_batch({"key": pa.array([1], pa.uint64())})
+    with pytest.raises(ValueError, match="differ in schema: key uint64, text large_string and key"):
+        run_dofns([batch([1]), other], 3, tmp_path, native=native)
+
+
+def test_no_partitions():
+    with pytest.raises(ValueError, match="partitions is 0"):
+        Exchange("key", 0, "scratch")
+
+
+def test_a_scratch_that_cannot_be_written_names_the_path(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write a spill file.*file/\w+\.arrows"):
+        run_dofns([batch([1])], 3, tmp_path / "file", native=False)
+
+
+def test_a_full_disk_names_the_path_and_leaves_no_half_file(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exchange.pa.ipc, "new_stream", full)
+    with pytest.raises(OSError, match=r"No space left on device.*\.arrows") as caught:
+        run_dofns([batch([1])], 3, tmp_path, native=False)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []

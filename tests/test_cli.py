@@ -1,0 +1,59 @@
+"""The command line as a newcomer meets it, wrongly too."""
+
+import subprocess
+import sys
+
+import pytest
+
+from massivetext.cli.main import COMMANDS, main
+
+
+def run(*words: str) -> int:
+    try:
+        return main(words)
+    except SystemExit as done:
+        return int(done.code or 0)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command, capsys):
+    assert run(command, "--help") == 0
+    assert f"example:\n  massivetext {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["biuld"], "unknown command 'biuld'; did you mean 'build'?"),
+        (["build", "a.yaml", "--worker", "2"], "'--worker'; did you mean '--workers'?"),
+        (["build", "a.yaml", "--dry-run", "extra"], "unknown argument 'extra'"),
+        (["build", "missing.yaml"], "no config at missing.yaml"),
+        (["build", "a.yaml", "--workers", "0"], "--workers is 0; it must be at least 1"),
+        (["build", "a.yaml", "--workers", "x"], "invalid int value: 'x'"),
+        (["why", "nowhere", "id"], "nowhere is not the output of a build"),
+        (["verify", "nowhere"], "nowhere is not the output of a build"),
+        (["demo", "--", "--runner=X"], "massivetext demo takes no Beam flags"),
+        ([], "required"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_why(words, expected, capsys):
+    assert run(*words) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_wrong_beam_flag_is_an_error_with_the_nearest_name(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    config = tmp_path / "a.yaml"
+    config.write_text(f"output: {tmp_path}/out\nsubsets: {{books: {{input: {tmp_path}/a.jsonl}}}}\n")
+    assert run("build", str(config), "--", "--runer=FlinkRunner") == 2
+    assert "--runner" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from massivetext.cli.main import parser; parser();"
+        "print([m for m in ('numpy', 'pyarrow', 'apache_beam', 'jax', 'yaml') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,1 @@
+"""SentencePiece: presets, training on a seeded sample, lossless encoding."""
