@@ -22,8 +22,8 @@ _LABELS = {
     "utf-8": "utf8 unicode11utf8 unicode20utf8 xunicode20utf8",
     "utf-16-le": "utf16 utf16le ucs2 unicode csunicode iso10646ucs2 unicodefeff",
     "utf-16-be": "utf16be unicodefffe",
-    "cp1252": "cp1252 windows1252 xcp1252 iso88591 iso885911987 latin1 l1 ascii usascii cp819 ibm819 "
-    "isoir100 csisolatin1 ansix341968",
+    "cp1252": "cp1252 windows1252 xcp1252 iso88591 iso885911987 latin1 l1 ascii usascii cp819 "
+    "ibm819 isoir100 csisolatin1 ansix341968",
     "cp866": "cp866 866 ibm866 csibm866",
     "cp874": "cp874 windows874 iso885911 tis620 dos874",
     "cp1250": "cp1250 windows1250 xcp1250",
@@ -55,7 +55,8 @@ _LABELS = {
     "euc_jp": "eucjp xeucjp cseucpkdfmtjapanese",
     "iso2022_jp": "iso2022jp csiso2022jp",
     "cp932": "shiftjis sjis xsjis ms932 mskanji windows31j csshiftjis",
-    "cp949": "euckr ksc5601 ksc56011987 ksc56011989 korean windows949 cseuckr isoir149 csksc56011987",
+    "cp949": "euckr ksc5601 ksc56011987 ksc56011989 korean windows949 cseuckr isoir149 "
+    "csksc56011987",
 }
 _CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
 

@@ -8,7 +8,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from . import rules
-from .config import RuleGroup
 from .config_file import load
 from .errors import ConfigError
 
@@ -69,7 +68,7 @@ def _story(root: Path, document: dict[str, Any]) -> str:
     for row in dropped:
         lines.append(f"  DROPPED at stage {row['stage']} by rule {row['rule']}{_measured(row)}")
         if row["detail"]:
-            lines.append(f"    {row['detail']}")
+            lines.append(f"    found: {row['detail']!r}")
         if row["partner"]:
             lines += _partner(root, row["partner"])
         if row["stage"] == "clean":
@@ -115,10 +114,10 @@ def _partner(root: Path, partner: str) -> list[str]:
 def _other_rules(root: Path, document: dict[str, Any], subset: str, first: str) -> list[str]:
     """Return the other rules that the stored signals fail, by the thresholds of the build."""
     config = load(root / "config.yaml").config
-    schema = pa.schema(rules.SIGNALS)
-    row = pa.RecordBatch.from_pylist([{n: document[n] for n in schema.names}], schema=schema)
-    groups: tuple[RuleGroup, ...] = config.rules(subset)
-    failed = rules.decide(row, groups, config).failed_names(0)
+    names = rules.SIGNALS.names
+    row = pa.RecordBatch.from_pylist([{n: document[n] for n in names}], schema=rules.SIGNALS)
+    decision = rules.decide(rules.signal_columns(row), config.rules(subset), config)
+    failed = [str(rule) for rule in rules.RULES if decision.failed[0] & rule.bit]
     others = [name for name in failed if name != first]
     return [f"    also fails: {', '.join(others)}"] if others else []
 

@@ -20,43 +20,46 @@ _REMOVED = [
 MAX_INDENT = 40  # spaces; hostile pages nest lists ten thousand deep
 
 _TOKEN = re.compile(
-    r'<(?:(/?)([a-zA-Z][^\s/>]*+)((?:[^">]|"[^"]*+")*+)>|(?:!--.*?--|[!?][^>]*+)>)([^<]*+)',
+    r'<(?:(/?)([a-zA-Z][^ />]*+)((?: =?[^= >]*+="[^"]*+")*+)>|(?:!--.*?--|[!?][^>]*+)>)([^<]*+)',
     re.DOTALL,
 )
 # Tags that neither break text nor hide it: taken out at once, as a page can be half of them.
 _PHRASING = re.compile(
-    r'</?(?:abbr|b|big|cite|code|data|dfn|em|font|i|kbd|mark|q|s|samp|small|strong|sub|sup|time|tt'
-    r'|u|var|wbr)(?:\s(?:[^">]|"[^"]*+")*+)?>'
+    r"</?(?:abbr|b|big|cite|code|data|dfn|em|font|i|kbd|mark|q|s|samp|small|strong|sub|sup|time|tt"
+    r'|u|var|wbr)(?: =?[^= >]*+="[^"]*+")*+>'
 )
 _CLASSES = re.compile(r'\b(?:class|id|role)="([^"]*+)"')
 _WORD = re.compile(r"[^\W_]+")
 _HIDDEN = re.compile(r'\shidden(?:=|\s|$)|\saria-hidden="true"|display:\s*none')
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Words of class, id or role, alone or with one other ("site-footer"), that mark what is on every
 # page of a site. Narrow on purpose: "share", "related" or "sidebar" also stand on wrappers of the
 # main text, and so does any word in a long name ("nav-drawer-slide-panel").
-_BOILERPLATE = frozenset(
+_BOILERPLATE = _words(
     "nav navbar navigation navheader navfooter menu menubar breadcrumb breadcrumbs toc cookie "
-    "cookies footer contentinfo copyright search disqus comments pagination headerlink".split()
+    "cookies footer contentinfo copyright search disqus comments pagination headerlink"
 )
 _NEVER_BOILERPLATE = frozenset({"html", "body", "main", "article"})
 
-_BLOCKS = frozenset(
+_BLOCKS = _words(
     "html body main article section header hgroup div p h1 h2 h3 h4 h5 h6 ul ol menu li dl dt dd "
     "blockquote pre table caption thead tbody tfoot tr td th figure figcaption address form "
-    "fieldset legend details summary center hr".split()
+    "fieldset legend details summary center hr"
 )
 # Elements that are part of the level in which they stand: their blocks belong to that level.
-_LIFTED = frozenset(
+_LIFTED = _words(
     "ul ol menu li dl dt dd blockquote pre table caption thead tbody tfoot tr figure figcaption "
-    "details summary hgroup center address".split()
+    "details summary hgroup center address"
 )
 _LISTS = frozenset({"ul", "ol", "menu"})
 _PLAIN = frozenset({"p", "div", "td", "th"})  # one of these in a cell is only how it is written
 _ROOTS = frozenset({"ul", "ol", "menu", "dl", "table"})
-_VOID = frozenset(
-    "area base br col embed hr img input link meta source track wbr param frame keygen".split()
-)
+_VOID = _words("area base br col embed hr img input link meta source track wbr param frame keygen")
 
 
 @dataclass(slots=True)
@@ -211,7 +214,7 @@ def read_blocks(tree: Any) -> tuple[list[Block], list[int]]:
             if closing:
                 if tag == "a":
                     anchors -= 1
-                elif tag in _BLOCKS and tag != "html":
+                elif tag == stack[-1].tag and tag != "html":
                     reader.close()
             else:
                 if attributes and tag not in _NEVER_BOILERPLATE and tag not in _VOID:

@@ -20,9 +20,12 @@ MAIN_SHARE = 0.8
 # A list or table with more link text than this is navigation.
 LINK_SHARE = 0.6
 
-_SEMANTIC = frozenset(
-    "p h1 h2 h3 h4 h5 h6 li pre blockquote tr dd dt figcaption caption summary".split()
-)
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SEMANTIC = _words("p h1 h2 h3 h4 h5 h6 li pre blockquote tr dd dt figcaption caption summary")
 _TIGHT = frozenset({"li", "tr", "dt", "dd"})
 
 
@@ -46,9 +49,12 @@ def select(blocks: list[Block], parents: list[int]) -> list[Block]:
     for block in blocks:
         group = groups[block.level]
         size = len(block.text)
+        salient = size - block.links > SALIENT_CHARACTERS
+        if block.tag == "tr" and not salient:
+            continue  # rows of numbers say nothing for or against the prose around their table
         group.characters += size
         group.links += block.links
-        if size - block.links > SALIENT_CHARACTERS:
+        if salient:
             group.score += size - block.links
     best = max((group.score for group in groups.values()), default=0)
     if best == 0:

@@ -23,14 +23,20 @@ _FORMATTING = re.compile(
 )
 _REPEATS = 3  # a parser keeps no more open elements that are the same to the attribute
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Elements that hold nothing, or that the next of their kind closes: unclosed, they do not nest.
-_FLAT = frozenset(
+_FLAT = _words(
     "a area base body br col colgroup dd dt embed head hr html img input keygen li link meta nobr "
-    "optgroup option p param path rp rt source tbody td tfoot th thead tr track use wbr".split()
+    "optgroup option p param path rp rt source tbody td tfoot th thead tr track use wbr"
 )
 
 
-class PageTooLarge(ValueError):
+class PageTooLarge(ValueError):  # noqa: N818
     """A page is too large, or would grow too large, to be taken apart."""
 
 

@@ -64,13 +64,13 @@ class Index:
 
     @staticmethod
     def open(folder: Path, ngram: int) -> "Index":
-        arrays = [
-            np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
-            for name in _ARRAYS
-        ]
+        def array(name: str) -> np.ndarray:
+            path = folder / f"{name}.npy"
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
         with pa.memory_map(str(folder / "names.arrow")) as file:
             names = pa.ipc.open_file(file).read_all()
-        return Index(ngram, *arrays, names)
+        return Index(ngram, names=names, **{name: array(name) for name in _ARRAYS})
 
 
 class Matches(NamedTuple):

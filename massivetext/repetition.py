@@ -105,18 +105,17 @@ def _intern(slots, mask, keys, counts, used, key):  # type: ignore[no-untyped-de
 
 @numba.njit(cache=True, nogil=True)
 def _grow(slots, mask, keys, used):  # type: ignore[no-untyped-def]
-    """Return a table of twice the slots in use, with the same keys: `(slots, mask)`."""
+    """Double the slots in use when the keys fill half of them; return the new mask."""
+    if 2 * used <= mask:
+        return mask
     mask = 2 * mask + 1
-    if mask < len(slots):
-        slots[: mask + 1] = 0
-    else:
-        slots = np.zeros(mask + 1, np.int32)
+    slots[: mask + 1] = 0
     for number in range(used):
         slot = np.int64(mix(keys[number]) & np.uint64(mask))
         while slots[slot] != 0:
             slot = (slot + 1) & mask
         slots[slot] = number + 1
-    return slots, mask
+    return mask
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -139,21 +138,25 @@ def _duplicates(counts, characters, used):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _count(data, offsets, classes, capacity, out):  # type: ignore[no-untyped-def]
-    # Scratch for the longest document; the system maps a page only when it is first touched.
+    # Scratch for the longest document, of which the system maps a page only when it is touched.
+    # Nothing is reallocated below: an array that changes in a loop costs an atomic count each turn.
+    capacity_slots = _FIRST_SLOTS
+    while capacity_slots < 2 * capacity + 2:
+        capacity_slots *= 2
     grams = np.empty(capacity, np.int32)
     lengths = np.empty(capacity, np.int32)
     active = np.empty(capacity, np.int32)
     keys = np.empty(capacity, np.uint64)
     counts = np.empty(capacity, np.int32)
-    slots = np.empty(_FIRST_SLOTS, np.int32)
+    slots = np.empty(capacity_slots, np.int32)
     line_keys = np.empty(capacity, np.uint64)
     line_counts = np.empty(capacity, np.int32)
     line_characters = np.empty(capacity, np.int64)
-    line_slots = np.empty(_FIRST_SLOTS, np.int32)
+    line_slots = np.empty(capacity_slots, np.int32)
     paragraph_keys = np.empty(capacity, np.uint64)
     paragraph_counts = np.empty(capacity, np.int32)
     paragraph_characters = np.empty(capacity, np.int64)
-    paragraph_slots = np.empty(_FIRST_SLOTS, np.int32)
+    paragraph_slots = np.empty(capacity_slots, np.int32)
 
     for row in range(len(offsets) - 1):
         i = offsets[row]
@@ -175,8 +178,7 @@ def _count(data, offsets, classes, capacity, out):  # type: ignore[no-untyped-de
                 if k == line_used:
                     line_characters[k] = line_length
                     line_used += 1
-                    if 2 * line_used > line_mask:
-                        line_slots, line_mask = _grow(line_slots, line_mask, line_keys, line_used)
+                    line_mask = _grow(line_slots, line_mask, line_keys, line_used)
                 paragraph = combine(paragraph, line)
                 paragraph_length += line_length
                 line = np.uint64(0)
@@ -194,10 +196,9 @@ def _count(data, offsets, classes, capacity, out):  # type: ignore[no-untyped-de
                     if k == paragraph_used:
                         paragraph_characters[k] = paragraph_length
                         paragraph_used += 1
-                        if 2 * paragraph_used > paragraph_mask:
-                            paragraph_slots, paragraph_mask = _grow(
-                                paragraph_slots, paragraph_mask, paragraph_keys, paragraph_used
-                            )
+                        paragraph_mask = _grow(
+                            paragraph_slots, paragraph_mask, paragraph_keys, paragraph_used
+                        )
                     paragraph = np.uint64(0)
                     paragraph_length = 0
             if i == stop:
@@ -213,8 +214,7 @@ def _count(data, offsets, classes, capacity, out):  # type: ignore[no-untyped-de
             k = _intern(slots, mask, keys, counts, used, word)
             if k == used:
                 used += 1
-                if 2 * used > mask:
-                    slots, mask = _grow(slots, mask, keys, used)
+                mask = _grow(slots, mask, keys, used)
             grams[words] = k
             lengths[words] = length
             words += 1
@@ -251,8 +251,7 @@ def _count(data, offsets, classes, capacity, out):  # type: ignore[no-untyped-de
                     k = _intern(slots, mask, keys, counts, used, key)
                     if k == used:
                         used += 1
-                        if 2 * used > mask:
-                            slots, mask = _grow(slots, mask, keys, used)
+                        mask = _grow(slots, mask, keys, used)
                     most = max(most, counts[k])
                     grams[i] = k
                     active[candidates] = i

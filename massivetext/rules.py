@@ -1,65 +1,34 @@
-"""Rules apart from signals: what is measured once, and which documents the thresholds drop.
+"""The filter rules: which signals are measured, and what each rule makes of them.
 
-`measure` appends signals to a batch of documents; `decide` holds stored signals against the
-thresholds of a config, without text, in the order in which Gopher applies its rules. A document on
-a threshold stays: the paper removes what is above or below.
+Signals are kept apart from thresholds: `measure` appends them to the documents, `decide` holds
+them against a config, so a changed threshold decides anew without measuring anew.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from . import quality, repetition
+from . import quality, repetition, safety
 from .config import Config, RuleGroup
-from .dataset import sha256_file
 from .document import text_buffers
+from .errors import ConfigError
+from .language import LanguageModel, language_code
+from .safety import SafetyModel
 
-if TYPE_CHECKING:
-    from .language import LanguageModel
-    from .safety import SafetyModel
-
-# Raise it when a signal or a rule changes its meaning: measured documents are then measured again.
+# Raised whenever a kernel or a rule gives other values for the same text.
 RULE_VERSION = 1
-
-_QUALITY = (
-    ("words", pa.int64()),
-    ("mean_word_length", pa.float64()),
-    ("hash_ratio", pa.float64()),
-    ("ellipsis_ratio", pa.float64()),
-    ("bullet_lines", pa.float64()),
-    ("ellipsis_lines", pa.float64()),
-    ("alphabetic_words", pa.float64()),
-    ("stop_words", pa.int64()),
-)
-_REPETITION = (
-    "duplicate_lines",
-    "duplicate_paragraphs",
-    "duplicate_line_characters",
-    "duplicate_paragraph_characters",
-    *(f"top_{n}gram" for n in repetition.TOP),
-    *(f"duplicate_{n}gram" for n in repetition.DUPLICATE),
-)
-
-# Columns of a measured document, null where the subset's rules do not ask for them.
-SIGNALS: list[pa.Field] = [
-    pa.field("language", pa.string()),
-    pa.field("language_probability", pa.float32()),
-    pa.field("safety_probability", pa.float32()),
-    pa.field("safety_word", pa.string()),
-    *(pa.field(f"quality_{name}", kind) for name, kind in _QUALITY),
-    *(pa.field(f"repetition_{name}", pa.float64()) for name in _REPETITION),
-]
 
 
 class Rule(StrEnum):
-    """Every reason for which a rule drops a document, in the paper's order."""
+    """Every rule, in the order in which Gopher applies them; named as its threshold's field."""
 
     LANGUAGE = "language"
-    LANGUAGE_PROBABILITY = "language_probability"
+    MIN_PROBABILITY = "min_probability"
     UNSAFE = "unsafe"
     UNSAFE_WORD = "unsafe_word"
     MIN_WORDS = "min_words"
@@ -86,178 +55,252 @@ class Rule(StrEnum):
     MAX_DUPLICATE_9GRAM = "max_duplicate_9gram"
     MAX_DUPLICATE_10GRAM = "max_duplicate_10gram"
 
+    @property
+    def bit(self) -> np.uint64:
+        """The rule's bit in `Decision.failed`."""
+        return np.uint64(1 << RULES.index(self))
+
 
 RULES = tuple(Rule)
+
+_BY_THRESHOLD = RULES[RULES.index(Rule.MIN_WORDS) :]
+_REPETITION = RULES[RULES.index(Rule.MAX_DUPLICATE_LINES) :]
+
+
+def group_of(rule: Rule) -> RuleGroup:
+    """Return the group that `rule` belongs to."""
+    if rule in (Rule.LANGUAGE, Rule.MIN_PROBABILITY):
+        return RuleGroup.LANGUAGE
+    if rule in (Rule.UNSAFE, Rule.UNSAFE_WORD):
+        return RuleGroup.SAFETY
+    return RuleGroup.REPETITION if rule in _REPETITION else RuleGroup.QUALITY
+
+
+def signal_of(rule: Rule) -> str:
+    """Return the name of the signal column that `rule` judges."""
+    other = {
+        Rule.LANGUAGE: "language",
+        Rule.MIN_PROBABILITY: "language_probability",
+        Rule.UNSAFE: "safety_probability",
+        Rule.UNSAFE_WORD: "safety_word",
+    }
+    return other.get(rule) or f"{group_of(rule)}_{rule[4:]}"
+
+
+def _signal_fields() -> list[pa.Field]:
+    fields = [
+        pa.field("language", pa.string()),
+        pa.field("language_probability", pa.float32()),
+        pa.field("safety_probability", pa.float32()),
+        pa.field("safety_word", pa.string()),
+    ]
+    counts = ("quality_words", "quality_stop_words")
+    # A minimum and a maximum judge the same signal: it has one column.
+    for name in dict.fromkeys(signal_of(rule) for rule in _BY_THRESHOLD):
+        fields.append(pa.field(name, pa.int64() if name in counts else pa.float64()))
+    return fields
+
+
+# Columns that `measure` appends; null where their group was not measured.
+SIGNALS = pa.schema(_signal_fields())
 
 
 @dataclass(frozen=True)
 class Models:
-    """The fastText models and word lists that a subset's rules need."""
+    """What the language and safety groups need. Does not pickle: load it in each worker."""
 
-    language: "LanguageModel | None" = None
-    safety: "SafetyModel | None" = None
+    language: LanguageModel | None = None
+    safety: SafetyModel | None = None
 
 
 def load_models(config: Config, groups: tuple[RuleGroup, ...]) -> Models:
-    """Load what `groups` need.
+    """Load the models that `groups` need.
 
     Raises:
-      ConfigError: a model or a word list is missing or broken.
+      ConfigError: a group has no section in the config, or a model cannot be loaded.
     """
-    from .language import LanguageModel
-    from .safety import SafetyModel
-
-    language = safety = None
-    if RuleGroup.LANGUAGE in groups and config.language is not None:
-        language = LanguageModel(config.language.model)
-    if RuleGroup.SAFETY in groups and config.safety is not None:
-        safety = SafetyModel(config.safety)
-    return Models(language, safety)
-
-
-def model_fingerprints(config: Config) -> dict[str, str]:
-    """Return the sha256 of every file that signals depend on: its contents, not its place."""
-    from pathlib import Path
-
-    paths = {
-        "language": config.language.model if config.language else None,
-        "safety": config.safety.model if config.safety else None,
-        "words": config.safety.words if config.safety else None,
-    }
-    found = {name: sha256_file(Path(path)) for name, path in paths.items() if path}
-    if config.safety:
-        found["safety_label"] = config.safety.label
-    return found
+    language_model = safety_model = None
+    if RuleGroup.LANGUAGE in groups:
+        if config.language is None:
+            raise ConfigError("rules name language, but there is no section language with a model")
+        language_model = LanguageModel(config.language.model)
+    if RuleGroup.SAFETY in groups:
+        if config.safety is None:
+            raise ConfigError("rules name safety, but there is no section safety")
+        safety_model = SafetyModel(config.safety.model, config.safety.label, config.safety.words)
+    return Models(language_model, safety_model)
 
 
-def warm_up() -> None:
-    """Compile the kernels, or load them from the cache."""
-    quality.warm_up()
-    repetition.warm_up()
+def warm_up(groups: tuple[RuleGroup, ...] = tuple(RuleGroup)) -> None:
+    """Compile the kernels that `groups` need, or load them from the cache."""
+    if RuleGroup.SAFETY in groups:
+        safety.warm_up()
+    if RuleGroup.QUALITY in groups:
+        quality.warm_up()
+    if RuleGroup.REPETITION in groups:
+        repetition.warm_up()
 
 
 def measure(batch: pa.RecordBatch, groups: tuple[RuleGroup, ...], models: Models) -> pa.RecordBatch:
-    """Append the columns `SIGNALS` to a `DOCUMENT` batch; null where `groups` do not ask."""
-    data, offsets = text_buffers(batch.column("text"))
-    found: dict[str, pa.Array] = {}
-    if RuleGroup.LANGUAGE in groups and models.language is not None:
-        labels, probabilities = models.language.predict(data, offsets)
-        found["language"] = pa.array(labels, pa.string())
-        found["language_probability"] = pa.array(probabilities, pa.float32())
-    if RuleGroup.SAFETY in groups and models.safety is not None:
-        found.update(models.safety.measure(data, offsets))
-    if RuleGroup.QUALITY in groups:
-        for name, values in quality.signals(data, offsets).items():
-            found[f"quality_{name}"] = pa.array(values)
-    if RuleGroup.REPETITION in groups:
-        for name, values in repetition.signals(data, offsets).items():
-            found[f"repetition_{name}"] = pa.array(values)
+    """Return `batch` with the columns of `SIGNALS` appended, in order.
+
+    Args:
+      batch: documents; any schema with a string column `text` without nulls.
+      groups: what to measure; the signals of the other groups are null.
+      models: as from `load_models` for the same groups.
+    """
+    column = batch.column("text")
+    data, offsets = text_buffers(column)
+    measured: dict[str, Any] = {}
+    if RuleGroup.LANGUAGE in groups:
+        if models.language is None:
+            raise ValueError("the language group needs Models.language")
+        measured["language"], measured["language_probability"] = models.language.predict(
+            data, offsets
+        )
+    if RuleGroup.SAFETY in groups:
+        if models.safety is None:
+            raise ValueError("the safety group needs Models.safety")
+        if models.safety.classifier is not None:
+            measured["safety_probability"] = models.safety.classifier.predict(data, offsets)
+        if models.safety.words is not None:
+            measured["safety_word"] = models.safety.words.first_match(column)
+    kernels: dict[RuleGroup, Callable[..., dict[str, np.ndarray]]] = {
+        RuleGroup.QUALITY: quality.signals,
+        RuleGroup.REPETITION: repetition.signals,
+    }
+    for group, kernel in kernels.items():
+        if group in groups:
+            for name, values in kernel(data, offsets).items():
+                measured[f"{group}_{name}"] = values
     columns = [
-        found[signal.name] if signal.name in found else pa.nulls(batch.num_rows, signal.type)
-        for signal in SIGNALS
+        pa.array(measured[field.name], field.type)
+        if field.name in measured
+        else pa.nulls(batch.num_rows, field.type)
+        for field in SIGNALS
     ]
     return pa.RecordBatch.from_arrays(
         [*batch.columns, *columns], schema=pa.schema([*batch.schema, *SIGNALS])
     )
 
 
+def signal_columns(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+    """Return the signal columns of `batch` as `decide` takes them; nulls are NaN or None."""
+    return {
+        name: batch.column(name).to_numpy(zero_copy_only=False)
+        for name in SIGNALS.names
+        if name in batch.schema.names
+    }
+
+
 @dataclass(frozen=True)
 class Decision:
-    """What the thresholds say of n documents.
+    """The verdict on n documents.
 
     Attributes:
-      first: int8[n], the index in `RULES` of the first rule that fails; -1 for a document that stays.
-      failed: uint64[n], bit i is set when `RULES[i]` fails.
-      value, threshold: float64[n], of the first failing rule; NaN where there is none.
-      detail: what a number cannot say, by row: the language found, the word matched.
+      first: int64 (n,): index in `RULES` of the first rule failed, -1 where the document stays.
+      value: float64 (n,): what that rule measured; NaN where nothing failed or it is no number.
+      threshold: float64 (n,): what it was held against; likewise.
+      detail: string (n,): the language, or the word of the list, that failed; null otherwise.
+      failed: uint64 (n,): a bit per rule failed (`Rule.bit`).
     """
 
     first: np.ndarray
-    failed: np.ndarray
     value: np.ndarray
     threshold: np.ndarray
-    detail: dict[int, str] = field(default_factory=dict)
+    detail: pa.Array
+    failed: np.ndarray
 
     @property
-    def dropped(self) -> np.ndarray:
-        return self.first >= 0
-
-    def names(self, rows: np.ndarray) -> list[str]:
-        return [str(RULES[self.first[row]]) for row in rows]
-
-    def details(self, rows: np.ndarray) -> list[str | None]:
-        return [self.detail.get(int(row)) for row in rows]
-
-    def failed_names(self, row: int) -> list[str]:
-        return [str(rule) for i, rule in enumerate(RULES) if int(self.failed[row]) >> i & 1]
+    def keep(self) -> np.ndarray:
+        """bool (n,): which documents stay."""
+        return self.first < 0
 
 
-def decide(batch: pa.RecordBatch, groups: tuple[RuleGroup, ...], config: Config) -> Decision:
-    """Apply the rules of `groups` to a batch with the columns `SIGNALS`."""
-    n = batch.num_rows
-    result = Decision(
-        np.full(n, -1, np.int8), np.zeros(n, np.uint64), np.full(n, np.nan), np.full(n, np.nan)
-    )
-
-    def fail(rule: Rule, failing: np.ndarray, value: np.ndarray, threshold: float) -> np.ndarray:
-        """Record a rule's verdict; return the rows it is the first to drop."""
-        number = RULES.index(rule)
-        result.failed[failing] |= np.uint64(1 << number)
-        first = failing & (result.first < 0)
-        result.first[first] = number
-        result.value[first] = value[first]
-        result.threshold[first] = threshold
-        return np.flatnonzero(first)
-
-    def above(rule: Rule, column: str, threshold: float) -> None:
-        value = _numbers(batch, column)
-        fail(rule, value > threshold, value, threshold)
-
-    def below(rule: Rule, column: str, threshold: float) -> None:
-        value = _numbers(batch, column)
-        fail(rule, value < threshold, value, threshold)
-
-    if RuleGroup.LANGUAGE in groups and config.language is not None:
-        _language(batch, config.language.keep, config.language.min_probability, fail, result)
-    if RuleGroup.SAFETY in groups and config.safety is not None:
-        above(Rule.UNSAFE, "safety_probability", config.safety.max_probability)
-        words = batch.column("safety_word")
-        found = np.asarray(words.is_valid())
-        for row in fail(Rule.UNSAFE_WORD, found, np.full(n, np.nan), np.nan):
-            result.detail[int(row)] = f"word {words[int(row)].as_py()!r}"
-    for group, prefix, thresholds in (
-        (RuleGroup.QUALITY, "quality_", config.quality),
-        (RuleGroup.REPETITION, "repetition_", config.repetition),
-    ):
-        if group in groups:
-            for limit in fields(thresholds):
-                compare = above if limit.name.startswith("max_") else below
-                column = prefix + limit.name.removeprefix("max_").removeprefix("min_")
-                compare(Rule(limit.name), column, getattr(thresholds, limit.name))
-    return result
+@dataclass(frozen=True)
+class _Verdict:
+    failed: np.ndarray
+    values: np.ndarray | None = None
+    threshold: float = np.nan
+    detail: pa.Array | None = None
 
 
-def _language(
-    batch: pa.RecordBatch,
-    keep: tuple[str, ...],
-    min_probability: float,
-    fail: Callable[[Rule, np.ndarray, np.ndarray, float], np.ndarray],
-    result: Decision,
-) -> None:
-    labels = batch.column("language")
-    probability = _numbers(batch, "language_probability")
-    kept = np.asarray(labels.is_valid()) & np.isin(
-        np.asarray(labels.to_pylist(), dtype=object).astype(str), keep
-    )
-    measured = ~np.isnan(probability)
-    first = fail(Rule.LANGUAGE, measured & ~kept, probability, min_probability)
-    # Stored as float32: compare with the threshold as float32, or 0.9 would be below 0.9.
-    threshold = float(np.float32(min_probability))
-    fail(Rule.LANGUAGE_PROBABILITY, probability < threshold, probability, min_probability)
-    for row in first:
-        result.detail[int(row)] = f"language {labels[int(row)].as_py()!r}"
+def decide(
+    signals: Mapping[str, np.ndarray], groups: tuple[RuleGroup, ...], config: Config
+) -> Decision:
+    """Apply the rules of `groups` to measured signals.
+
+    A document fails a minimum below it and a maximum above it; equal to either it stays.
+
+    Args:
+      signals: arrays of n values by the names of `SIGNALS`, as from `signal_columns`.
+      groups: which rules to apply.
+      config: thresholds, and whether safety has a model, words or both.
+
+    Raises:
+      ValueError: a signal that a rule needs was not measured (absent or null).
+    """
+    n = len(next(iter(signals.values()))) if signals else 0
+    first = np.full(n, -1, np.int64)
+    value = np.full(n, np.nan)
+    threshold = np.full(n, np.nan)
+    failed = np.zeros(n, np.uint64)
+    detail = pa.nulls(n, pa.string())
+    for index, rule in enumerate(RULES):
+        if group_of(rule) not in groups:
+            continue
+        verdict = _judge(rule, signals, config)
+        if verdict is None:
+            continue
+        failed[verdict.failed] |= rule.bit
+        new = verdict.failed & (first < 0)
+        first[new] = index
+        threshold[new] = verdict.threshold
+        if verdict.values is not None:
+            value[new] = verdict.values[new]
+        if verdict.detail is not None:
+            detail = pc.if_else(pa.array(new), verdict.detail, detail)
+    return Decision(first, value, threshold, detail, failed)
 
 
-def _numbers(batch: pa.RecordBatch, column: str) -> np.ndarray:
-    """Return a signal as float64, NaN where it was not measured: a comparison is then false."""
-    return batch.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+def _judge(rule: Rule, signals: Mapping[str, np.ndarray], config: Config) -> _Verdict | None:
+    """Return the verdict of one rule, or None when the config does not ask for it."""
+    if rule is Rule.LANGUAGE:
+        assert config.language is not None, "load_models has checked this"
+        language = pa.array(_measured(signals, rule), pa.string())
+        keep = pa.array([language_code(name) for name in config.language.keep])
+        return _Verdict(~_to_mask(pc.is_in(language, keep)), detail=language)
+    if rule is Rule.UNSAFE_WORD:
+        if config.safety is None or config.safety.words is None:
+            return None
+        if signal_of(rule) not in signals:
+            raise ValueError("signal safety_word was not measured")
+        word = pa.array(signals[signal_of(rule)], pa.string())
+        return _Verdict(_to_mask(pc.is_valid(word)), detail=word)
+
+    if rule is Rule.MIN_PROBABILITY:
+        assert config.language is not None, "load_models has checked this"
+        limit = config.language.min_probability
+    elif rule is Rule.UNSAFE:
+        if config.safety is None or config.safety.model is None:
+            return None
+        limit = config.safety.max_probability
+    else:
+        limit = getattr(getattr(config, group_of(rule)), rule)
+    values = _measured(signals, rule)
+    # Compared as the signal is stored: the float32 nearest to 0.65 is not less than 0.65.
+    bound = np.float32(limit) if values.dtype == np.float32 else limit
+    return _Verdict(values < bound if rule.startswith("min_") else values > bound, values, limit)
+
+
+def _measured(signals: Mapping[str, np.ndarray], rule: Rule) -> np.ndarray:
+    name = signal_of(rule)
+    values = signals.get(name)
+    if values is None or pc.any(pc.is_null(pa.array(values), nan_is_null=True)).as_py():
+        raise ValueError(f"signal {name} was not measured; measure {group_of(rule)} first")
+    return values
+
+
+def _to_mask(array: pa.Array) -> np.ndarray:
+    mask: np.ndarray = array.to_numpy(zero_copy_only=False)
+    return mask

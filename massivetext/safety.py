@@ -1,72 +1,196 @@
-"""Safety: a fastText classifier, C4's kind of word list, or both.
+"""Unsafe pages: a fastText classifier, and a list of words no page may hold.
 
-Gopher used a classifier that is not public and preferred it to word lists, which also hit harmless
-text and text about minorities (Rae et al. 2021, A.1.1); a list is therefore an option of the config.
+Gopher's papers filter by Google's SafeSearch, which is not open; a classifier takes its place. The
+word list is C4's way (Raffel et al. 2020, section 2.2).
 """
 
-import re
 from pathlib import Path
 
+import numba
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from .config import Safety
+from .document import text_buffers
 from .errors import ConfigError
-from .language import load_fasttext, predict
+from .language import LabelModel
+from .quality import readonly
+from .unicode import PUNCTUATION, SPACE, classes, decode
+from .words import combine, mix
 
-MAX_WORDS = 100_000
+# A unit is a run of characters that are neither white space nor punctuation, or one character of
+# punctuation (symbols such as emoji included). A phrase is a sequence of units.
+MAX_UNITS = 32
+
+_SPACED = np.uint64(0x2545F4914F6CDD1D)
+_NOTHING = np.uint64(0)
 
 
 class SafetyModel:
-    """Measures `safety_probability` and `safety_word`, whichever the config asks for."""
+    """A classifier of unsafe pages, a word list, or both."""
 
-    def __init__(self, config: Safety):
-        self._label = f"__label__{config.label.removeprefix('__label__')}"
-        self._model = load_fasttext(config.model) if config.model else None
-        if self._model is not None and self._label not in self._model.labels:
-            raise ConfigError(
-                f"{config.model} has no label {config.label!r}; it has {self._model.labels[:10]}"
-            )
-        self._words = _word_pattern(config.words) if config.words else None
+    def __init__(self, model: str | None, label: str, words: str | None):
+        """Load what is given.
 
-    def measure(self, data: np.ndarray, offsets: np.ndarray) -> dict[str, pa.Array]:
-        """Return the signals of n documents by column name."""
-        found: dict[str, pa.Array] = {}
-        if self._model is not None:
-            every = predict(self._model, data, offsets, -1)
-            probabilities = [
-                dict((label, p) for p, label in row).get(self._label, 0.0) for row in every
-            ]
-            found["safety_probability"] = pa.array(probabilities, pa.float32())
-        if self._words is not None:
-            found["safety_word"] = pa.array(
-                [
-                    _first(self._words, bytes(data[start:stop]))
-                    for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-                ],
-                pa.string(),
-            )
-        return found
+        Raises:
+          ConfigError: a file is missing or unusable, or the model lacks the label.
+        """
+        self.classifier = LabelModel(model, label) if model is not None else None
+        self.words = WordList.read(words) if words is not None else None
 
 
-def _word_pattern(path: str) -> re.Pattern[bytes]:
-    """Compile the list: any of its words, between characters that are no ASCII letters or digits.
+class WordList:
+    """Finds the words and phrases of a list in texts, regardless of case.
 
-    On bytes, because the lists are of ASCII words and decoding would cost more than matching.
+    Matches are whole: `ass` is not in 'class', but is in 'bad_ass', since `_` is punctuation.
+    White space within a phrase matches any white space. Case is that of Unicode's simple mapping,
+    one character to one. Time is linear in the text for phrases of at most `MAX_UNITS` units;
+    phrases are compared by 64-bit hashes, so a false match has odds of 2**-64 per position.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the word list {path}: {error}") from error
-    words = sorted({line.strip().lower() for line in lines if line.strip()})
-    if not words or len(words) > MAX_WORDS:
-        raise ConfigError(f"{path} has {len(words)} words; a word list has 1 to {MAX_WORDS:,}")
-    alternatives = b"|".join(re.escape(word.encode()) for word in sorted(words, key=len)[::-1])
-    edge = rb"[0-9a-z\x80-\xff]"
-    return re.compile(b"(?<!" + edge + b")(?:" + alternatives + b")(?!" + edge + b")")
+
+    def __init__(self, phrases: list[str]):
+        """Take the phrases; repeated ones and ones that differ only in case count once.
+
+        Raises:
+          ValueError: there is none, one is empty, or one has more than `MAX_UNITS` units.
+        """
+        if not phrases:
+            raise ValueError("the word list is empty")
+        self.phrases = phrases
+        data, offsets = text_buffers(_lower(pa.array(phrases, pa.large_string())))
+        n = len(phrases)
+        hashes = np.zeros(n, np.uint64)
+        firsts = np.zeros(n, np.uint64)
+        units = np.zeros(n, np.int64)
+        _hash_phrases(readonly(data), readonly(offsets), classes(), hashes, firsts, units)
+        for phrase, count in zip(phrases, units.tolist(), strict=True):
+            if not 1 <= count <= MAX_UNITS:
+                raise ValueError(f"phrase {phrase[:80]!r} has {count} units, not 1 to {MAX_UNITS}")
+        # The longest phrase by its first unit says how far to look from there.
+        self._first_keys, inverse = np.unique(firsts, return_inverse=True)
+        self._first_units = np.zeros(len(self._first_keys), np.int64)
+        np.maximum.at(self._first_units, inverse, units)
+        self._keys, self._numbers = np.unique(hashes, return_index=True)
+        # Most units begin no phrase; one bit for a hash's low bits tells so without a search.
+        self._filter = np.zeros(1 << 16, np.bool_)
+        self._filter[(firsts & np.uint64(0xFFFF)).astype(np.int64)] = True
+
+    @classmethod
+    def read(cls, path: str | Path) -> "WordList":
+        """Read a UTF-8 file of one word or phrase a line; blank lines are skipped.
+
+        Raises:
+          ConfigError: the file is missing, not UTF-8 or empty, or a phrase is too long.
+        """
+        try:
+            text = Path(path).read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"word list {path} cannot be read: {error}") from error
+        try:
+            return cls([line.strip() for line in text.split("\n") if line.strip()])
+        except ValueError as error:
+            raise ConfigError(f"word list {path}: {error}") from error
+
+    def first_match(self, column: pa.Array) -> pa.Array:
+        """Return, for each text of a string column, the phrase found first, or null.
+
+        Of several phrases that begin at the same place it is the longest, as the list spells it.
+        """
+        data, offsets = text_buffers(_lower(column))
+        found = np.full(len(column), -1, np.int64)
+        _find(
+            readonly(data),
+            readonly(offsets),
+            classes(),
+            self._filter,
+            self._first_keys,
+            self._first_units,
+            self._keys,
+            self._numbers,
+            found,
+        )
+        return pa.array(self.phrases, pa.string()).take(pa.array(found, mask=found < 0))
 
 
-def _first(pattern: re.Pattern[bytes], text: bytes) -> str | None:
-    # bytes.lower() changes ASCII only, which is what the pattern's edges are about.
-    match = pattern.search(text.lower())
-    return match[0].decode("utf-8", "replace") if match else None
+def warm_up() -> None:
+    """Compile the kernels of the word list, or load them from the cache."""
+    WordList(["a"]).first_match(pa.array([""], pa.large_string()))
+
+
+def _lower(column: pa.Array) -> pa.Array:
+    return pc.utf8_lower(column.cast(pa.large_string()))
+
+
+@numba.njit(cache=True, nogil=True)
+def _next_unit(data, i, stop, classes):  # type: ignore[no-untyped-def]
+    """Return `(i, hash, spaced)`: the end of the next unit from `i`, its hash (0 when there is
+    none), and a hash that also tells whether white space comes before it."""
+    spaced = False
+    while i < stop:
+        point, width = decode(data, i, stop)
+        if classes[point] != SPACE:
+            break
+        spaced = True
+        i += width
+    unit = _NOTHING
+    while i < stop:
+        point, width = decode(data, i, stop)
+        flags = classes[point]
+        if unit != _NOTHING and (flags == SPACE or flags == PUNCTUATION):
+            break
+        unit = combine(unit, mix(np.uint64(point) + _SPACED)) | np.uint64(1)
+        i += width
+        if flags == PUNCTUATION:
+            break
+    return i, unit, (unit ^ _SPACED if spaced else unit)
+
+
+@numba.njit(cache=True, nogil=True)
+def _hash_phrases(data, offsets, classes, hashes, firsts, units):  # type: ignore[no-untyped-def]
+    for row in range(len(offsets) - 1):
+        stop = offsets[row + 1]
+        i, first, _ = _next_unit(data, offsets[row], stop, classes)
+        firsts[row] = first
+        state = first
+        while first != _NOTHING:
+            units[row] += 1
+            i, unit, spaced = _next_unit(data, i, stop, classes)
+            if unit == _NOTHING:
+                break
+            state = combine(state, mix(spaced))
+        hashes[row] = state
+
+
+@numba.njit(cache=True, nogil=True)
+def _search(keys, key):  # type: ignore[no-untyped-def]
+    """Return the index of `key` in sorted `keys`, or -1."""
+    k = np.searchsorted(keys, key)
+    return k if k < len(keys) and keys[k] == key else -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _find(  # type: ignore[no-untyped-def]
+    data, offsets, classes, maybe, first_keys, first_units, keys, numbers, found
+):
+    for row in range(len(offsets) - 1):
+        i = offsets[row]
+        stop = offsets[row + 1]
+        while i < stop and found[row] < 0:
+            i, first, _ = _next_unit(data, i, stop, classes)
+            if not maybe[first & np.uint64(0xFFFF)]:
+                continue
+            k = _search(first_keys, first)
+            if k < 0:
+                continue
+            longest = first_units[k]
+            state = first
+            ahead = i
+            for count in range(1, longest + 1):
+                match = _search(keys, state)
+                if match >= 0:
+                    found[row] = numbers[match]
+                if count < longest:
+                    ahead, unit, spaced = _next_unit(data, ahead, stop, classes)
+                    if unit == _NOTHING:
+                        break
+                    state = combine(state, mix(spaced))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .errors import ConfigError, InputError
 from .readers.jsonl import lines
-from .readers.stream import Damaged, Stream
+from .readers.stream import DamagedError, Stream
 
 _JSON = (".jsonl", ".json", ".ndjson")
 _COMPRESSED = (".gz", ".bz2", ".zst")
@@ -24,7 +24,7 @@ class Item(NamedTuple):
     text: str
 
 
-def files(patterns: Sequence[str]) -> list[str]:
+def expand(patterns: Sequence[str]) -> list[str]:
     """Return the files that paths and globs name, sorted, each once.
 
     Raises:
@@ -54,7 +54,7 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
             if line is None:
                 raise InputError(f"{path}:{number}: the line is too long to be a test document")
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except Damaged as error:
+    except DamagedError as error:
         raise InputError(f"{path}: {error}; fetch the file again") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 ({error.reason}); convert it") from error
@@ -82,7 +82,7 @@ def read_items(patterns: Sequence[str], text_field: str) -> Iterator[Item]:
       ConfigError: a pattern names no file, or a file is not JSONL.
       InputError: a line is not a JSON object with a string `text_field`, or a file has no line.
     """
-    for path in files(patterns):
+    for path in expand(patterns):
         if not _is_json(path):
             raise ConfigError(f"test set {path} is not JSONL; give .jsonl, plain or compressed")
         count = 0
@@ -127,7 +127,7 @@ def read_titles(patterns: Sequence[str]) -> frozenset[str]:
       InputError: a record has no title, or a file none at all.
     """
     found: set[str] = set()
-    for path in files(patterns):
+    for path in expand(patterns):
         titles = set(_json_titles(path) if _is_json(path) else _text_titles(path))
         if not titles - {""}:
             raise InputError(f"{path} has no titles; give a title a line, or JSONL with 'title'")

@@ -145,7 +145,7 @@ class Layout:
         )
 
     def _crcs(self, records: npt.NDArray[np.void]) -> npt.NDArray[np.uint32]:
-        view = memoryview(np.ascontiguousarray(records).view(np.uint8))
+        view = np.ascontiguousarray(records).view(np.uint8).data
         value, size = google_crc32c.value, self.record_bytes
         starts = range(12, len(view), size)
         crcs = [value(bytes(view[at : at + self.example_bytes])) for at in starts]

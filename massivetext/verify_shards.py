@@ -170,7 +170,8 @@ class _Digests:
         while start < stop:
             file, within = self.files.locate(start)
             end = min(stop, self.files.starts[file + 1])
-            self.digest.update(self.files.framed(file, within, end - start))
+            framed = self.files.framed(file, within, end - start)
+            self.digest.update(framed.view(np.uint8).data)
             if end == self.files.starts[file + 1]:
                 if self.digest.hexdigest() != self.expected[file]:
                     raise VerifyError(f"{self.files.paths[file]}: its sha256 is not the manifest's")

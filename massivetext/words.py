@@ -15,6 +15,7 @@ _ROOT_3 = np.uint64(0xBB67AE8584CAA73B)
 _ROOT_5 = np.uint64(0x3C6EF372FE94F82B)
 
 _LINE_FEED = 10
+_BLANK = 32
 _NOTHING = np.uint64(0)
 _EIGHT = np.uint64(8)
 
@@ -44,6 +45,11 @@ def skip_space(data, i, stop, classes):  # type: ignore[no-untyped-def]
     """
     line_feeds = 0
     gap = _NOTHING
+    if i + 1 < stop and data[i] == _BLANK and _BLANK < data[i + 1] < 0x7F:
+        # Most gaps: one space, then a word. The same values as the loop gives, sooner.
+        i += 1
+        gap = np.uint64(_BLANK)
+        return i, line_feeds, gap
     while i < stop:
         point = np.int64(data[i])
         width = 1

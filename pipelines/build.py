@@ -14,7 +14,7 @@ from massivetext.errors import ConfigError, MassivetextError
 from massivetext.mixture import resolve_weights
 from massivetext.progress import human_bytes
 from massivetext.readers import plan
-from massivetext.test_sets import files
+from massivetext.test_sets import expand
 
 from . import clean, deduplicate, documents, measure, mix, overlap, tokenise
 from .stage import Context
@@ -109,7 +109,7 @@ def check(loaded: Loaded) -> list[str]:
     ):
         if globs:
             with _located(loaded, key):
-                lines.append(f"test sets {key.split('.')[1]}: {len(files(globs))} files")
+                lines.append(f"test sets {key.split('.')[1]}: {len(expand(globs))} files")
     for name in config.deduplicate.except_:
         # The default names two subsets of the paper; a name the user wrote must exist.
         if name not in config.subsets and "deduplicate.except" in loaded.marks:

@@ -1,11 +1,12 @@
 """Bundles: how a stage's input is cut up, handed to workers, and its output collected."""
 
+import functools
 import itertools
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from apache_beam.metrics import monitoring_infos
 from apache_beam.portability.api import beam_fn_api_pb2
@@ -119,14 +120,14 @@ class WorkQueue(BundleManager):
             )
         if self.bundle_context_manager.stage.is_stateful():
             # State belongs to keys, and bundles are not cut by key: one bundle, one worker.
-            worker = self.bundle_context_manager.worker_handlers[0]
+            worker = self._workers()[0]
             return self._in_thread(
                 lambda: (self._run(worker, inputs, outputs, fired_timers, dry_run), [])
             )
         return self._run_all(inputs, outputs, dry_run), []
 
     def _run_all(self, inputs: Any, outputs: Any, dry_run: bool) -> Any:
-        workers: list[ForkedWorker] = self.bundle_context_manager.worker_handlers
+        workers = self._workers()
         feed = Feed(inputs, len(workers))
         results: queue.Queue[Any] = queue.Queue()
 
@@ -142,7 +143,7 @@ class WorkQueue(BundleManager):
 
         merged = None
         for worker in workers:
-            worker.on_death = lambda worker=worker: results.put(self._death(worker))
+            worker.on_death = functools.partial(self._report_death, worker, results)
             threading.Thread(target=loop, args=(worker,), daemon=True).start()
         running = len(workers)
         while running:
@@ -159,7 +160,7 @@ class WorkQueue(BundleManager):
 
     def _in_thread(self, call: Callable[[], Any]) -> Any:
         """Return what `call` returns, unless a worker dies meanwhile."""
-        workers: list[ForkedWorker] = self.bundle_context_manager.worker_handlers
+        workers = self._workers()
         results: queue.Queue[Any] = queue.Queue()
 
         def target() -> None:
@@ -169,7 +170,7 @@ class WorkQueue(BundleManager):
                 results.put(error)
 
         for worker in workers:
-            worker.on_death = lambda worker=worker: results.put(self._death(worker))
+            worker.on_death = functools.partial(self._report_death, worker, results)
         threading.Thread(target=target, daemon=True).start()
         result = results.get()
         for worker in workers:
@@ -263,6 +264,12 @@ class WorkQueue(BundleManager):
                 self.bundle_context_manager.get_buffer(
                     data[output.transform_id], output.transform_id
                 ).append(output.data)
+
+    def _workers(self) -> list[ForkedWorker]:
+        return cast(list[ForkedWorker], self.bundle_context_manager.worker_handlers)
+
+    def _report_death(self, worker: ForkedWorker, results: queue.Queue[Any]) -> None:
+        results.put(self._death(worker))
 
     def _death(self, worker: ForkedWorker) -> StageError:
         names = [

@@ -17,7 +17,7 @@ from massivetext.dropped import DROPPED
 from .parts import measured_parts, read_batches
 from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
 
-COLUMNS = ["id", "text_bytes", *(field.name for field in rules.SIGNALS)]
+COLUMNS = ["id", "text_bytes", *rules.SIGNALS.names]
 
 
 class Clean:
@@ -46,19 +46,21 @@ class Clean:
 
     def decide(self, batch: pa.RecordBatch, subset: str, start: int) -> pa.RecordBatch:
         """Return the `DROPPED` rows of a batch whose first row has number `start`."""
-        decision = rules.decide(batch, self.config.rules(subset), self.config)
-        rows = np.flatnonzero(decision.dropped)
+        signals = rules.signal_columns(batch)
+        decision = rules.decide(signals, self.config.rules(subset), self.config)
+        rows = np.flatnonzero(~decision.keep)
+        names = [str(rules.RULES[index]) for index in decision.first[rows]]
         return pa.RecordBatch.from_arrays(
             [
                 batch.column("id").take(pa.array(rows)),
                 pa.array([subset] * len(rows), pa.string()),
                 pa.array(["clean"] * len(rows), pa.string()),
-                pa.array(decision.names(rows), pa.string()),
+                pa.array(names, pa.string()),
                 pa.array(decision.value[rows], pa.float64(), from_pandas=True),
                 pa.array(decision.threshold[rows], pa.float64(), from_pandas=True),
                 pa.array(start + rows, pa.int64()),
                 pa.nulls(len(rows), pa.string()),
-                pa.array(decision.details(rows), pa.string()),
+                decision.detail.take(pa.array(rows)),
             ],
             schema=DROPPED,
         )

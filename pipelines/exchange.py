@@ -6,6 +6,7 @@ holds more than a buffer of it in memory. Where workers share no disk, `native=T
 rows through the engine's own `GroupByKey` instead; everything else stays the same.
 """
 
+import contextlib
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -49,8 +50,8 @@ class Exchange(beam.PTransform):
 
     def __init__(self, key: str, partitions: int, scratch: str, *, native: bool = False):
         super().__init__()
-        if partitions < 1:
-            raise ValueError(f"partitions is {partitions}; it must be at least 1")
+        if not 1 <= partitions < 2**32:
+            raise ValueError(f"partitions is {partitions}; it must be from 1 to 2**32 - 1")
         self.key, self.partitions, self.scratch, self.native = key, partitions, scratch, native
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
@@ -149,7 +150,8 @@ class _Spill(beam.DoFn):
                         writer.write_table(table)
                     references.append((number, (str(path), start, file.tell() - start)))
         except OSError as error:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
             raise OSError(error.errno, f"cannot write a spill file: {error}", str(path)) from error
         self._batches, self._bytes = [], 0
         return references

@@ -58,7 +58,7 @@ class LocalRunner(FnApiRunner):
     def _buffer(self, manager: BundleContextManager, buffer_id: bytes, transform: str) -> Any:
         """Return what Beam would, with its two kinds of buffer replaced by ours when new."""
         buffer = BundleContextManager.get_buffer(manager, buffer_id, transform)
-        buffers = manager.execution_context.pcoll_buffers
+        buffers: Any = manager.execution_context.pcoll_buffers
         if buffers.get(buffer_id) is not buffer:
             return buffer  # timers, which are small
         assert self._spill is not None

@@ -6,6 +6,7 @@ its signals, before any decision. Thresholds play no part here, so changing one 
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from massivetext import rules
 from massivetext.config import Config
 from massivetext.config_file import to_dict
+from massivetext.dataset import sha256_file
 from massivetext.document import DOCUMENT, PAGE, DeadLetter, iterate_slices
 from massivetext.errors import StageError
 from massivetext.extract import extract_batch
@@ -112,7 +114,7 @@ def run(context: Context, config: Config) -> dict[str, Any]:
             }
             for name, subset in sorted(config.subsets.items())
         },
-        "models": rules.model_fingerprints(config),
+        "models": _models(config),
     }
 
     def produce(key: str) -> dict[str, Any]:
@@ -135,6 +137,17 @@ def run(context: Context, config: Config) -> dict[str, Any]:
         return {"files": files, "counts": add_counts(results), "subsets": subsets}
 
     return materialise(context, "measure", depends, ("measured", "dead/measure"), produce)
+
+
+def _models(config: Config) -> dict[str, Any]:
+    """Return the identity of what signals depend on beside the text: contents, not places."""
+    files = {
+        "language": config.language.model if config.language else None,
+        "safety": config.safety.model if config.safety else None,
+        "words": config.safety.words if config.safety else None,
+    }
+    found: dict[str, Any] = {n: sha256_file(Path(path)) for n, path in files.items() if path}
+    return {**found, "safety_label": config.safety.label if config.safety else None}
 
 
 def check_dead_letters(config: Config, stage: str, results: list[PartResult]) -> None:

@@ -1,13 +1,15 @@
 """Stage `shards`: the weighted mixture of the token stores, in training order, as TFRecord shards.
 
 One part is one shard. What stands in it follows from the plan, the seed and the counts per subset
-at its first record, so shards are written in any order, by any number of workers, to the same bytes.
+at its first record, so any number of workers write shards in any order, to the same bytes.
 Output: `shards/train-*.tfrecord`, `shards/heldout/<subset>.tfrecord` and `shards/manifest.json`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from massivetext.config import Config
 from massivetext.config_file import to_dict
@@ -22,11 +24,15 @@ from massivetext.tokens import TokenStore
 
 from .stage import Context, Part, PartOutput, PartResult, materialise, run_parts
 
+# What the shards' manifest repeats of the tokenizer.
+TOKENIZER_KEYS = ("tokenizer_sha256", "vocab_size", "dtype", "eos_id", "pad_id")
 # Records gathered at once: some MB in memory, whatever the size of a shard.
 BATCH_RECORDS = 1024
 
 # What the shards carry of the tokenizer, so that no other can be mistaken for it.
 TOKENIZER_KEYS = ("dtype", "vocab_size", "eos_id", "pad_id", "tokenizer_sha256")
+
+Batches = Iterator[npt.NDArray[np.void]]
 
 
 class WriteShard:
@@ -42,16 +48,13 @@ class WriteShard:
 
     def run(self, part: Part, out: PartOutput) -> None:
         with out.file(f"shards/{part.name}.tfrecord") as file:
-            if "heldout" in part.arguments:
-                write = self._heldout
-            else:
-                write = self._train
-            for records in write(part, out):
+            gather = self._heldout if "heldout" in part.arguments else self._train
+            for records in gather(part, out):
                 file.write(records.view(np.uint8).data)
                 out.counts["records"] += len(records)
                 out.progress(file.bytes)
 
-    def _train(self, part: Part, out: PartOutput) -> Any:
+    def _train(self, part: Part, out: PartOutput) -> Batches:
         counts = np.array(part.arguments["counts"], np.int64)
         for start in range(part.arguments["start"], part.arguments["stop"], BATCH_RECORDS):
             stop = min(start + BATCH_RECORDS, part.arguments["stop"])
@@ -65,7 +68,7 @@ class WriteShard:
             yield self.record.encode(tokens, at.subset, at.sequence, at.epoch)
             counts += np.bincount(at.subset, minlength=len(counts))
 
-    def _heldout(self, part: Part, out: PartOutput) -> Any:
+    def _heldout(self, part: Part, out: PartOutput) -> Batches:
         name, index = part.arguments["heldout"], part.arguments["index"]
         store = self._store(out, f"heldout/{name}")
         for start in range(0, part.arguments["stop"], BATCH_RECORDS):

@@ -19,8 +19,7 @@ from massivetext.document import text_buffers
 from massivetext.dropped import DROPPED
 from massivetext.errors import InputError
 from massivetext.overlap import Index, best_matches, load_index
-from massivetext.test_sets import files as expand
-from massivetext.test_sets import plain_title, read_titles
+from massivetext.test_sets import expand, plain_title, read_titles
 
 from .parts import keep_mask, measured_parts, read_batches
 from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
@@ -81,9 +80,10 @@ class FindOverlap:
             matches = best_matches(*text_buffers(batch.column("text")), self.index)
             copied = matches.jaccard > self.threshold
             at = np.flatnonzero(copied)
-            names = self.index.names.take(pa.array(matches.item[at])).combine_chunks()
-            columns = [names.column(name).combine_chunks() for name in ("test_set", "test_id")]
-            found.append(self._rows(batch, rows, at, subset, *columns, matches.jaccard[at]))
+            names = self.index.names.take(pa.array(matches.item[at]))
+            items = pa.RecordBatch.from_struct_array(names.to_struct_array().combine_chunks())
+            origin = (items.column("test_set"), items.column("test_id"))
+            found.append(self._rows(batch, rows, at, subset, *origin, matches.jaccard[at]))
             out.counts["test_set"] += len(at)
         if self.titles is not None and subset == WIKIPEDIA:
             titles = [_title(value) for value in batch.column("metadata").to_pylist()]

@@ -104,6 +104,8 @@ class ChunkList:
 class SpillBuffer(ListBuffer):
     """Beam's `ListBuffer` (a PCollection between two stages) on a `ChunkList`."""
 
+    _inputs: Any
+
     def __init__(self, coder_impl: CoderImpl | None, spill: SpillFile, memory: int):
         super().__init__(coder_impl)
         self._spill, self._memory = spill, memory

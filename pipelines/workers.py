@@ -188,12 +188,17 @@ class ForkedEnvironment(environments.Environment):
 
 
 environments.Environment.register_urn(
-    ENVIRONMENT_URN, bytes, ForkedEnvironment.from_runner_api_parameter
+    ENVIRONMENT_URN,
+    bytes,
+    ForkedEnvironment.from_runner_api_parameter,  # type: ignore[arg-type]
 )
 
 
 class ForkedWorker(GrpcWorkerHandler):
     """One worker process. `died` is set as soon as it has ended without being asked to."""
+
+    control_conn: Control
+    data_conn: Data
 
     def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any):
         super().__init__(state, provision_info, grpc_server)

@@ -74,12 +74,17 @@ class Tokenizer:
         Raises:
           ConfigError: it is missing, not a SentencePiece model, or has no end-of-sentence piece.
         """
-        import sentencepiece
-
         try:
             content = Path(path).read_bytes()
         except OSError as error:
             raise ConfigError(f"tokenizer model {path}: {error.strerror}") from error
+        return cls.load_bytes(content, str(path))
+
+    @classmethod
+    def load_bytes(cls, content: bytes, path: str) -> "Tokenizer":
+        """As `load`, from the bytes of the file; `path` is its name in errors."""
+        import sentencepiece
+
         processor = sentencepiece.SentencePieceProcessor()
         try:
             spec = parse(content)

@@ -11,6 +11,7 @@ from ..config_file import load
 from ..dataset import atomic_file, read_json
 from ..errors import ConfigError, MassivetextError
 from ..progress import Progress, human_seconds
+from .train import result_table
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     print()
     print(tables(read_json(root / "card.json")))
     print()
-    print(result.table())
+    print(result_table(result))
     print()
     print(_where(root))
     print(f"\nall of it in {human_seconds(time.monotonic() - started)}")

@@ -3,10 +3,15 @@
 import argparse
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..card import align
 from ..config import Config
 from ..config_file import load
 from ..errors import ConfigError, MassivetextError
+
+if TYPE_CHECKING:
+    from massivetext.trainer.train import TrainResult
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,15 +30,30 @@ def _train(root: Path, config: Config, options: argparse.Namespace) -> int:
     from massivetext.trainer.train import train
 
     result = train(root, config, quiet=options.quiet)
-    print(result.table())
+    print(result_table(result))
     return 0
+
+
+def result_table(result: "TrainResult") -> str:
+    """Return bits per byte of every held-out subset before and after training, as text."""
+    rows = [["held out", "bits per byte before", "after"]]
+    for name, before in result.bpb_before.items():
+        rows.append([name, f"{before:.3f}", f"{result.bpb_after[name]:.3f}"])
+    skipped = f", {result.skipped} steps skipped" if result.skipped else ""
+    return (
+        f"{align(rows)}\n\n{result.parameters:,} parameters, {result.steps:,} steps, "
+        f"{result.tokens:,} tokens, loss {result.loss_first:.3f} -> {result.loss_last:.3f}{skipped}"
+    )
 
 
 def _evaluate(root: Path, config: Config, options: argparse.Namespace) -> int:
     from massivetext.trainer.evaluate import evaluate
 
-    for name, bits in evaluate(root, config).items():
-        print(f"{name:<16} {bits:.4f} bits per byte")
+    rows = [["held out", "bits per byte", "nats per token", "sequences"]]
+    for name, loss in evaluate(root, config).items():
+        share = f"{loss['sequences']:,} of {loss['of_sequences']:,}"
+        rows.append([name, f"{loss['bits_per_byte']:.4f}", f"{loss['loss']:.4f}", share])
+    print(align(rows))
     return 0
 
 

@@ -1,14 +1,18 @@
 """Gathers the demo's raw text: real text that nobody made up for us.
 
     github      source of the standard library
-    massiveweb  pydoc's HTML pages of the standard library
+    massiveweb  pydoc's HTML pages of the standard library, and a page per module of our
+                dependencies with its docstrings
     c4          descriptions and licences of the installed packages (licences are near-duplicates)
     wikipedia   the language reference, a topic an article
     test set    every tenth topic, so that overlap removal has something to find
 """
 
+import ast
 import gzip
+import html
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -23,6 +27,9 @@ from ..errors import StageError
 SOURCE_BYTES = 12_000_000
 FILE_BYTES = 200_000
 PAGES_SECONDS = 120
+DOCSTRING_BYTES = 8_000_000
+PAGE_BYTES = 1_000
+DOCUMENTED = ("apache_beam", "jax", "numba", "numpy", "optax", "pyarrow")
 TEST_EVERY = 10
 _LICENCE = re.compile(r"(licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
 
@@ -38,7 +45,8 @@ def gather(folder: Path) -> dict[str, int]:
         "github": _write(folder / "github.jsonl.gz", sources()),
         "c4": _write(folder / "c4.jsonl.gz", [*descriptions(), *licences()]),
         "wikipedia": _write(folder / "wikipedia.jsonl.gz", articles),
-        "massiveweb": pages(folder / "massiveweb"),
+        "massiveweb": pages(folder / "massiveweb")
+        + _write(folder / "massiveweb" / "docstrings.jsonl.gz", docstrings()),
     }
     _write(folder / "test_set.jsonl.gz", tests)
     return counts
@@ -79,6 +87,44 @@ def sources() -> Iterator[Record]:
             if total > SOURCE_BYTES:
                 return
             yield {"id": relative.as_posix(), "text": text}
+
+
+def docstrings() -> Iterator[Record]:
+    """Yield an HTML page per module of some dependencies: its docstrings, with headings.
+
+    The sources are parsed, not imported. Up to `DOCSTRING_BYTES` in all.
+    """
+    total = 0
+    for package in DOCUMENTED:
+        spec = importlib.util.find_spec(package)
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            root = Path(location)
+            for path in sorted(root.rglob("*.py")):
+                relative = path.relative_to(root.parent)
+                if {"tests", "testing", "_pyinstaller"} & set(relative.parts):
+                    continue
+                body = _page(_read(path) or "")
+                total += len(body)
+                if total > DOCSTRING_BYTES:
+                    return
+                if len(body) > PAGE_BYTES:
+                    yield {"id": relative.as_posix(), "html": f"<html><body>{body}</body></html>"}
+
+
+def _page(source: str) -> str:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ""
+    parts = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                if not isinstance(node, ast.Module):
+                    parts.append(f"<h2>{node.name}</h2>")
+                parts += [f"<p>{html.escape(p)}</p>" for p in text.split("\n\n")]
+    return "\n".join(parts)
 
 
 def descriptions() -> Iterator[Record]:

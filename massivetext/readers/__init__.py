@@ -17,7 +17,7 @@ from .mediawiki import read_mediawiki
 from .parquet import read_parquet
 from .sink import Sink
 from .split import Split, fingerprint, is_markup, plan
-from .stream import Damaged, Stream
+from .stream import DamagedError, Stream
 from .warc import read_warc, read_wet
 
 __all__ = ["Split", "fingerprint", "plan", "read", "yields_pages"]
@@ -63,12 +63,10 @@ def read(
         sink.open(file)
         try:
             if subset.format is Format.PARQUET:
-                yield from read_parquet(
-                    path, split.start, split.stop, subset.fields, sink, advance
-                )
+                yield from read_parquet(path, split.start, split.stop, subset.fields, sink, advance)
             else:
                 yield from _records(Stream(path, advance), file, subset, sink)
-        except Damaged as damage:
+        except DamagedError as damage:
             sink.damage(str(damage))
     batch = sink.flush()
     if batch is not None:

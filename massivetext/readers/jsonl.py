@@ -22,7 +22,7 @@ def _refuse_constant(name: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-class NotText(ValueError):
+class NotTextError(ValueError):
     """A record has no text where text should be."""
 
 
@@ -56,7 +56,7 @@ def read_jsonl(stream: Stream, fields: FieldNames, sink: Sink) -> Iterator[pa.Re
             continue
         try:
             if line is None:
-                raise NotText(limits.too_large())
+                raise NotTextError(limits.too_large())
             batch = _add(line, fields, sink)
         except (ValueError, RecursionError) as error:
             sink.reject(f"{sink.name}:{number}: {explain(error)}", (line or b"")[:4096])
@@ -67,7 +67,7 @@ def read_jsonl(stream: Stream, fields: FieldNames, sink: Sink) -> Iterator[pa.Re
 
 def explain(error: Exception) -> str:
     """Return what is wrong with a record, for its dead letter."""
-    if isinstance(error, NotText):
+    if isinstance(error, NotTextError):
         return str(error)
     if isinstance(error, UnicodeDecodeError):
         return f"invalid UTF-8 at byte {error.start}"
@@ -81,13 +81,13 @@ def explain(error: Exception) -> str:
 def _add(line: bytes, fields: FieldNames, sink: Sink) -> pa.RecordBatch | None:
     record = _DECODER.decode(line.decode())
     if not isinstance(record, dict):
-        raise NotText(f"expected a JSON object, found {type(record).__name__}")
+        raise NotTextError(f"expected a JSON object, found {type(record).__name__}")
     name = fields.html or fields.text
     text = record.pop(name, None)
     if not isinstance(text, str):
         found = "missing" if text is None else f"a {type(text).__name__}, not a string"
         has = ", ".join(sorted(map(str, record))[:20])
-        raise NotText(f"field {name!r} is {found}; the record has {has or 'no other field'}")
+        raise NotTextError(f"field {name!r} is {found}; the record has {has or 'no other field'}")
     url = _take(record, fields.url)
     timestamp = _take(record, fields.timestamp)
     if sink.pages:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from . import sink as limits
 from .sink import Sink
-from .stream import Damaged, Stream
+from .stream import DamagedError, Stream
 from .wikitext import HIDDEN, is_redirect, plain_text
 
 # Longest tag. Expat keeps an unfinished tag and scans it again with every piece it is fed.
@@ -15,6 +15,13 @@ TAG_BYTES = 4 << 20
 FIELD_BYTES = 1 << 16
 # Namespaces whose links show no text: media, files, categories.
 _HIDDEN_KEYS = ("-2", "6", "14")
+_WANTED = {
+    "page/title": "title",
+    "page/ns": "ns",
+    "page/id": "id",
+    "page/revision/timestamp": "timestamp",
+    "page/revision/text": "text",
+}
 
 
 class _Page:
@@ -29,14 +36,6 @@ class _Page:
 class _Handler:
     """Expat callbacks. Keeps the path of open elements, and text only where it is wanted."""
 
-    WANTED = {
-        "page/title": "title",
-        "page/ns": "ns",
-        "page/id": "id",
-        "page/revision/timestamp": "timestamp",
-        "page/revision/text": "text",
-    }
-
     def __init__(self) -> None:
         self.path: list[str] = []
         self.pages: list[_Page] = []
@@ -47,13 +46,15 @@ class _Handler:
         self._size = 0
 
     def doctype(self, *_: object) -> None:
-        raise Damaged("a DOCTYPE, which no MediaWiki dump has; refused, as it can expand entities")
+        raise DamagedError(
+            "a DOCTYPE, which no MediaWiki dump has; refused, as it can expand entities"
+        )
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if not self.path and name != "mediawiki":
-            raise Damaged(f"the root element is <{name[:40]}>, not <mediawiki>")
+            raise DamagedError(f"the root element is <{name[:40]}>, not <mediawiki>")
         if len(self.path) > 64:
-            raise Damaged("elements nested more than 64 deep")
+            raise DamagedError("elements nested more than 64 deep")
         self.path.append(name)
         depth = len(self.path)
         if name == "page" and depth == 2:
@@ -61,7 +62,7 @@ class _Handler:
         elif self._page is not None:
             if name == "redirect" and depth == 3:
                 self._page.redirect = True
-            self._target = self.WANTED.get("/".join(self.path[1:]), "")
+            self._target = _WANTED.get("/".join(self.path[1:]), "")
         elif name == "namespace" and attributes.get("key") in _HIDDEN_KEYS:
             self._target = "namespace"
         self._parts.clear()
@@ -104,19 +105,19 @@ def read_mediawiki(stream: Stream, sink: Sink) -> Iterator[pa.RecordBatch]:
     parser.CharacterDataHandler = handler.characters
     parser.StartDoctypeDeclHandler = handler.doctype
     fed = 0
-    damage: Damaged | None = None
+    damage: DamagedError | None = None
     chunks = stream.chunks()
     while damage is None:
         try:
             chunk = next(chunks, b"")
             parser.Parse(chunk, not chunk)
         except expat.ExpatError as error:
-            damage = Damaged(f"invalid XML ({error})")
-        except Damaged as error:
+            damage = DamagedError(f"invalid XML ({error})")
+        except DamagedError as error:
             damage = error
         fed += len(chunk) if damage is None else 0
         if damage is None and fed - parser.CurrentByteIndex > TAG_BYTES:
-            damage = Damaged(f"a tag exceeds {TAG_BYTES:,} bytes")
+            damage = DamagedError(f"a tag exceeds {TAG_BYTES:,} bytes")
         for page in handler.pages:
             batch = _add(page, HIDDEN | handler.hidden, sink)
             if batch is not None:

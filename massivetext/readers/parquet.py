@@ -11,7 +11,7 @@ from ..config import FieldNames
 from ..errors import InputError, nearest
 from . import sink as limits
 from .sink import Sink
-from .stream import Damaged
+from .stream import DamagedError
 
 ROWS = 128  # rows decoded at once; rows can be megabytes
 
@@ -42,7 +42,7 @@ def read_parquet(
 
     Raises:
       InputError: the file has no such text column, or the disk failed.
-      Damaged: the file is not Parquet, or corrupt from here on.
+      DamagedError: the file is not Parquet, or corrupt from here on.
     """
     try:
         with pq.ParquetFile(path, memory_map=False) as file:
@@ -59,7 +59,7 @@ def read_parquet(
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-        raise Damaged(f"corrupt Parquet ({str(error).splitlines()[0]})") from error
+        raise DamagedError(f"corrupt Parquet ({str(error).splitlines()[0]})") from error
 
 
 def _columns(path: str, schema: pa.Schema, fields: FieldNames) -> list[str]:
@@ -116,7 +116,7 @@ def _rows(batch: pa.RecordBatch, fields: FieldNames, sink: Sink) -> Iterator[pa.
         metadata = {name: value for name, value in metadata.items() if value is not None}
         url = metadata.pop(fields.url, None)
         timestamp = metadata.pop(fields.timestamp, None)
-        known = {
+        known: dict[str, Any] = {
             "url": None if url is None else str(url),
             "timestamp": None if timestamp is None else str(timestamp),
             "metadata": metadata,

@@ -4,6 +4,7 @@ import fnmatch
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,9 @@ def fingerprint(splits: list[Split]) -> str:
 
     Probes are the first, middle and last MiB. Neither the location nor times count.
     """
-    files = sorted({pair for split in splits for pair in zip(split.names, split.paths, strict=True)})
+    files = sorted(
+        {pair for split in splits for pair in zip(split.names, split.paths, strict=True)}
+    )
     digest = hashlib.sha256()
     for name, path in files:
         try:
@@ -176,7 +179,7 @@ def _fits(file: str, subset: Subset) -> bool:
     """Without `include`, take from a folder only the files that the format names."""
     if subset.format is Format.FILES or subset.include != ("*",):
         return True
-    suffixes = _JSONL_SUFFIXES
+    suffixes: tuple[str, ...] = _JSONL_SUFFIXES
     if subset.format is Format.HTML:
         suffixes += _HTML_SUFFIXES
     return uncompressed_name(file).lower().endswith(suffixes)
@@ -195,6 +198,8 @@ def _relative(path: str, root: str, subset: str) -> str:
 
 def _size(path: str, subset: str) -> int:
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+            raise ConfigError(f"subset {subset}: {path} is no regular file; exclude it")
         with open(path, "rb") as file:
             return os.fstat(file.fileno()).st_size
     except OSError as error:

@@ -2,7 +2,7 @@
 
 The standard library's and pyarrow's readers end quietly, or lose what they had already decoded,
 when a compressed file is cut or corrupt. This one hands out every byte that can be decoded before
-the damage and then raises `Damaged`.
+the damage and then raises `DamagedError`.
 """
 
 import bz2
@@ -17,7 +17,7 @@ PLAIN_PIECE = 1 << 20
 BZ2_OUTPUT = 1 << 20
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """The container of the records is broken from here on; the message is the cause."""
 
 
@@ -122,7 +122,7 @@ class Stream:
       on_bytes: is told how many bytes of the file have been read so far.
 
     Raises (from `chunks` and `read`):
-      Damaged: compressed data is cut or corrupt; everything before it has been handed out.
+      DamagedError: compressed data is cut or corrupt; everything before it has been handed out.
       InputError: the disk or the permissions failed.
     """
 
@@ -193,15 +193,15 @@ class Stream:
                 except codec.errors as error:
                     end = offset + len(piece)
                     yield from self._salvage(create(), start, end - len(data), end, given)
-                    raise Damaged(f"corrupt {title} data ({error})") from error
+                    raise DamagedError(f"corrupt {title} data ({error})") from error
                 if not codec.eof:
                     break
                 data, codec = codec.unused, None
             offset += len(piece)
         if codec is not None:
-            raise Damaged(f"{title} data is cut short; the file is incomplete")
+            raise DamagedError(f"{title} data is cut short; the file is incomplete")
         if offset == 0:
-            raise Damaged(f"the file is empty, not {title} data")
+            raise DamagedError(f"the file is empty, not {title} data")
 
     def _salvage(
         self, codec: _Codec, start: int, bad: int, end: int, given: int

@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from . import sink as limits
 from .sink import Sink
-from .stream import Damaged, Stream
+from .stream import DamagedError, Stream
 
 HEADER_BYTES = 1 << 20
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 
 
-class _Undecodable(ValueError):
+class _UndecodableError(ValueError):
     """The body of a response cannot be decoded."""
 
 
@@ -42,10 +42,10 @@ class _Bytes:
         while (end := self._buffer.find(b"\n", start)) < 0:
             start = len(self._buffer)
             if start > HEADER_BYTES:
-                raise Damaged(f"a header line exceeds {HEADER_BYTES:,} bytes")
+                raise DamagedError(f"a header line exceeds {HEADER_BYTES:,} bytes")
             if not self._fill():
                 if self._buffer.strip():
-                    raise Damaged("the file ends inside a record header")
+                    raise DamagedError("the file ends inside a record header")
                 return None
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
@@ -57,7 +57,7 @@ class _Bytes:
         left = size
         while left:
             if not self._buffer and not self._fill():
-                raise Damaged(f"the file ends {left:,} bytes before the end of a record")
+                raise DamagedError(f"the file ends {left:,} bytes before the end of a record")
             part = bytes(self._buffer[:left])
             del self._buffer[:left]
             left -= len(part)
@@ -97,22 +97,22 @@ def _next_header(source: _Bytes) -> _Header | None:
     if version is None:
         return None
     if not version.startswith(b"WARC/"):
-        raise Damaged(f"expected a record that starts with WARC/, found {version[:40]!r}")
+        raise DamagedError(f"expected a record that starts with WARC/, found {version[:40]!r}")
 
     def header_lines() -> Iterator[bytes]:
         size = 0
         while line := source.line():
             size += len(line)
             if size > HEADER_BYTES:
-                raise Damaged(f"a record header exceeds {HEADER_BYTES:,} bytes")
+                raise DamagedError(f"a record header exceeds {HEADER_BYTES:,} bytes")
             yield line
         if line is None:
-            raise Damaged("the file ends inside a record header")
+            raise DamagedError("the file ends inside a record header")
 
     fields = _fields(header_lines())
     length = fields.get("content-length", "")
     if not (length.isascii() and length.isdigit()):
-        raise Damaged(f"a record has Content-Length {length!r}, not a number")
+        raise DamagedError(f"a record has Content-Length {length!r}, not a number")
     return _Header(fields, int(length))
 
 
@@ -140,7 +140,7 @@ def _read(stream: Stream, sink: Sink, kind: str, add: _Add) -> Iterator[pa.Recor
         if keep:
             try:
                 batch = add(sink, header, body)
-            except (_Undecodable, UnicodeError) as error:
+            except (_UndecodableError, UnicodeError) as error:
                 sink.reject(f"{sink.name}: record {number}: {error}", body[:4096])
         elif wanted:
             sink.reject(f"{sink.name}: record {number}: {limits.too_large(header.length)}")
@@ -171,9 +171,6 @@ def _page(sink: Sink, header: _Header, body: bytes) -> pa.RecordBatch | None:
     return sink.page(
         content, charset=_charset(parameters), url=_url(header), timestamp=header.get("warc-date")
     )
-
-
-
 
 
 def _url(header: _Header) -> str | None:
@@ -217,12 +214,12 @@ def _decode_content(content: bytes, encoding: str) -> bytes:
     elif encoding == "deflate":
         window = 15 if content[:1] == b"\x78" else -15
     else:
-        raise _Undecodable(f"content encoding {encoding!r} is not supported; store it decoded")
+        raise _UndecodableError(f"content encoding {encoding!r} is not supported; store it decoded")
     codec = zlib.decompressobj(wbits=window)
     try:
         decoded = codec.decompress(content, limits.RECORD_BYTES)
     except zlib.error as error:
-        raise _Undecodable(f"corrupt {encoding} body ({error})") from error
+        raise _UndecodableError(f"corrupt {encoding} body ({error})") from error
     if codec.unconsumed_tail:
-        raise _Undecodable(limits.too_large())
+        raise _UndecodableError(limits.too_large())
     return decoded

@@ -34,22 +34,29 @@ _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _REDIRECT = re.compile(r"\s*#\s*redirect\b", re.IGNORECASE)
 _LANGUAGE_LINK = re.compile(r"[a-z]{2,3}(?:-[a-z-]+)?:\S")
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Elements whose content is no prose, or is not wikitext: dropped with it.
-_DROPPED = frozenset(
+_DROPPED = _words(
     "ref references gallery timeline score imagemap templatedata math chem hiero graph mapframe "
-    "maplink inputbox includeonly templatestyles categorytree ce section".split()
+    "maplink inputbox includeonly templatestyles categorytree ce section"
 )
 # Elements whose content stands as it is, markup and all.
 _VERBATIM = frozenset({"nowiki", "pre", "syntaxhighlight", "source"})
-_BREAKS = frozenset({"br", "p", "div", "li", "ul", "ol", "dl", "dd", "dt", "blockquote", "tr", "hr"})
-_INLINE = frozenset(
+_CODE = frozenset({"syntaxhighlight", "source"})  # here even `&lt;` means itself
+_BREAKS = frozenset(
+    {"br", "p", "div", "li", "ul", "ol", "dl", "dd", "dt", "blockquote", "tr", "hr"}
+)
+_INLINE = _words(
     "a abbr b bdi big center cite code data del dfn em font i ins kbd mark noinclude onlyinclude "
     "poem q rb rp rt ruby s samp small span strike strong sub sup time tt u var table tbody td th "
-    "thead h1 h2 h3 h4 h5 h6 caption".split()
+    "thead h1 h2 h3 h4 h5 h6 caption"
 )
-_ENTITY_GUARD = "&amp;"
 
-_BLANKS = re.compile(r"[ \t\u00a0]{2,}+")
+_BLANKS = re.compile(r"[ \t]{2,}+")
 _HOLLOW = re.compile(r"[ ]?\([\s,;:]*+\)")  # what a dropped pronunciation template leaves behind
 _HOLLOW_START = re.compile(r"\([\s]*+[,;][\s,;]*+")
 _HOLLOW_END = re.compile(r"[ ]?[,;][ ]?\)")
@@ -76,7 +83,7 @@ def plain_text(text: str, hidden: frozenset[str] = HIDDEN) -> str:
     Headings and list items are lines of their own (items start with `- `, indented by level),
     paragraphs are separated by a blank line.
     """
-    return _layout(html.unescape(_Converter(text, hidden).run()))
+    return _layout(html.unescape(_Converter(text, hidden).run()).replace("\u00a0", " "))
 
 
 class _Converter:
@@ -209,7 +216,8 @@ class _Converter:
             if end is None:
                 return match.end()
             if name in _VERBATIM:
-                self.out.append(self.text[match.end() : end.start()].replace("&", _ENTITY_GUARD))
+                content = self.text[match.end() : end.start()]
+                self.out.append(content.replace("&", "&amp;") if name in _CODE else content)
             return end.end()
         if name in _BREAKS:
             self.out.append("\n")

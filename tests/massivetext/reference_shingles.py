@@ -20,9 +20,9 @@ def jaccard(a: set, b: set) -> float:
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
-def near_pairs(texts: dict[str, str], threshold: float, n: int = 13) -> dict[tuple[str, str], float]:
+def near_pairs(texts: dict[str, str], threshold: float) -> dict[tuple[str, str], float]:
     """Return the pairs of keys whose similarity is above the threshold, and the similarity."""
-    sets = {key: shingles(text, n) for key, text in texts.items()}
+    sets = {key: shingles(text) for key, text in texts.items()}
     values = {(a, b): jaccard(sets[a], sets[b]) for a, b in combinations(sets, 2)}
     return {pair: value for pair, value in values.items() if value > threshold}
 

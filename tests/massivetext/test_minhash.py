@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from datasketch import LeanMinHash, MinHash, MinHashLSH
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massivetext.minhash import band_hashes, jaccard, jaccard_pairs, permutations, signatures
@@ -17,6 +17,7 @@ def flat(sets):
     return np.array([v for s in sets for v in s], np.uint64), starts
 
 
+@settings(deadline=None)
 @given(st.lists(HASHES, max_size=5), st.sampled_from([1, 8, 128, 256]))
 def test_signatures_equal_datasketch(sets, count):
     ours = signatures(*flat(sets), count)
@@ -46,6 +47,7 @@ def test_signatures_plug_into_the_lsh_of_datasketch():
     assert index.query(sketches[2]) == []
 
 
+@settings(deadline=None)
 @given(HASHES, st.randoms())
 def test_order_and_repeats_do_not_matter(values, rng):
     mixed = values + values[:3]
@@ -78,6 +80,7 @@ def test_candidates_are_found_as_often_as_the_formula_says():
     assert abs(found - (1 - (1 - similarity**8) ** 32)) < 0.08
 
 
+@settings(deadline=None)
 @given(HASHES, HASHES)
 def test_jaccard_equals_sets(a, b):
     a, b = set(a), set(b)

@@ -15,7 +15,8 @@ from massivetext.readers import sink
 
 def record(kind, body, url="http://x/", version=b"WARC/1.0", length=None):
     head = (
-        f"WARC-Type: {kind}\r\nWARC-Target-URI: {url}\r\nWARC-Date: 2026-01-02T03:04:05Z\r\n"
+        f"WARC-Type: {kind}\r\nContent-Type: application/http\r\n"
+        f"WARC-Target-URI: {url}\r\nWARC-Date: 2026-01-02T03:04:05Z\r\n"
         f"Content-Length: {len(body) if length is None else length}\r\n\r\n"
     )
     return version + b"\r\n" + head.encode() + body + b"\r\n\r\n"

@@ -1,9 +1,11 @@
 """Shingles against plain Python: same words, same sets, same counts."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massivetext.document import text_buffers
@@ -12,7 +14,7 @@ from massivetext.shingles import normalise, normalised_hash_128, shingle_hashes,
 
 from . import reference_shingles as reference
 
-LETTERS = st.sampled_from(list("ab.,- \n\t\u00a0\u2003é中“…😀𝔸") + ["word ", "longerthan8 "])
+LETTERS = st.sampled_from([*list("ab.,- \n\t\xa0\u2003é中“…😀𝔸"), "word ", "longerthan8 "])
 TEXTS = st.lists(st.one_of(st.text(max_size=60), st.lists(LETTERS, max_size=60).map("".join)))
 
 
@@ -21,9 +23,10 @@ def buffers(texts):
 
 
 def rows(flat, starts):
-    return [flat[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [flat[a:b] for a, b in itertools.pairwise(starts)]
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_normalised_text_equals_the_reference(texts):
     text = normalise(*buffers(texts))
@@ -32,6 +35,7 @@ def test_normalised_text_equals_the_reference(texts):
     assert text.words.tolist() == [len(reference.words(t)) for t in texts]
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(1, 14))
 def test_equal_shingles_have_equal_hashes_and_no_others(texts, n):
     flat, starts = sort_unique(*shingle_hashes(*buffers(texts), n))
@@ -46,6 +50,7 @@ def test_equal_shingles_have_equal_hashes_and_no_others(texts, n):
         code[text] = values
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_exact_hash_is_the_hash_of_the_normalised_text(texts):
     plain = [" ".join(reference.words(t)) for t in texts]
@@ -65,7 +70,12 @@ def test_number_of_shingles(words, count):
 
 def test_case_counts_punctuation_and_white_space_do_not():
     words = [f"word{i}" for i in range(20)]
-    same = [" ".join(words), "\n\n".join(words) + "!", "“" + ",  ".join(words) + "” — $", "wo-rd0 " + " ".join(words[1:])]
+    same = [
+        " ".join(words),
+        "\n\n".join(words) + "!",
+        "“" + ",  ".join(words) + "” — $",
+        "wo-rd0 " + " ".join(words[1:]),
+    ]
     other = [" ".join(words).title(), " ".join(words[::-1]), " ".join(words[:-1])]
     flat, starts = shingle_hashes(*buffers(same + other), 13)
     sets = [row.tolist() for row in rows(flat, starts)]
@@ -81,7 +91,12 @@ def test_case_counts_punctuation_and_white_space_do_not():
 def test_known_answers_freeze_the_shingles():
     text = "The quick brown fox jumps over the lazy dog, and then it sleeps until noon."
     flat, _ = shingle_hashes(*buffers([text, "Two words"]), 13)
-    assert flat.tolist() == [7344417560088462155, 4899775680427930064, 4976024105225718739, 2495657289994370220]
+    assert flat.tolist() == [
+        7344417560088462155,
+        4899775680427930064,
+        4976024105225718739,
+        2495657289994370220,
+    ]
 
 
 def test_a_shingle_has_a_word():

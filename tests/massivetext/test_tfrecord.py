@@ -23,9 +23,9 @@ def example_class():
     def message(name, *fields, parent=file.message_type):
         added = parent.add(name=name)
         for number, (label, kind, type_name) in enumerate(fields, 1):
-            added.field.add(
-                name=f"f{number}", number=number, label=label, type=kind, type_name=type_name
-            )
+            field = added.field.add(name=f"f{number}", number=number, label=label, type=kind)
+            if type_name:
+                field.type_name = type_name
         return added
 
     one, many = kinds.LABEL_OPTIONAL, kinds.LABEL_REPEATED

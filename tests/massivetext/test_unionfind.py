@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massivetext.unionfind import UnionFind
@@ -29,6 +29,7 @@ def components(size, *batches):
     return graph.labels().tolist()
 
 
+@settings(deadline=None)
 @given(EDGES, st.integers(0, 60), st.randoms())
 def test_equals_search_whatever_the_order(edges, cut, rng):
     expected = search(30, edges)

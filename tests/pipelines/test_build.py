@@ -137,7 +137,7 @@ def test_train_resumes_and_evaluates(built, capsys):
     assert main(["train", str(config), "--quiet"]) == 0
     assert "books" in capsys.readouterr().out
     assert main(["evaluate", str(config)]) == 0
-    assert "bits per byte" in capsys.readouterr().out
+    assert "nats per token" in capsys.readouterr().out
     assert main(["generate", str(config), "the", "--tokens", "5"]) == 0
 
 

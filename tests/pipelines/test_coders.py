@@ -2,6 +2,7 @@
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.runners.pipeline_context import PipelineContext
 from hypothesis import given
 from hypothesis import strategies as st
 from massivetext.pipelines.coders import RecordBatchCoder, TableCoder
@@ -58,14 +59,7 @@ def test_the_coders_are_registered():
 
 
 def test_the_coder_pickles_and_names_its_type():
-    coder = beam.coders.Coder.from_runner_api(
-        RecordBatchCoder().to_runner_api(_context()), _context()
-    )
+    context = PipelineContext()
+    coder = beam.coders.Coder.from_runner_api(RecordBatchCoder().to_runner_api(context), context)
     assert coder == RecordBatchCoder()
     assert coder.to_type_hint() is pa.RecordBatch
-
-
-def _context():
-    from apache_beam.runners.pipeline_context import PipelineContext
-
-    return PipelineContext()

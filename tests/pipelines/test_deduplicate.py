@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from massivetext.pipelines import deduplicate
+from massivetext.pipelines.near import choose
+from massivetext.pipelines.numbering import Numbering, mark, marked
+from massivetext.pipelines.stage import Part
 
 from massivetext.candidates import ALL_PAIRS, WINDOW, propose
 from massivetext.config import Deduplicate
 from massivetext.dropped import DROPPED
 from massivetext.errors import StageError
 from massivetext.hashing import hash_string
-from massivetext.pipelines import deduplicate
-from massivetext.pipelines.near import choose
-from massivetext.pipelines.numbering import Numbering, mark, marked
-from massivetext.pipelines.stage import Part
 from tests.massivetext.reference_shingles import clusters, near_pairs, words
 
 from . import measured
@@ -59,7 +59,9 @@ def parts(texts: dict[str, str], count: int) -> list[list[dict]]:
 
 
 def read(root: Path, folder: str) -> list[dict]:
-    return [r for p in sorted((root / folder).rglob("*.parquet")) for r in pq.read_table(p).to_pylist()]
+    return [
+        r for p in sorted((root / folder).rglob("*.parquet")) for r in pq.read_table(p).to_pylist()
+    ]
 
 
 def run(root: Path, corpus, bad=None, workers: int = 1, **rule):
@@ -261,7 +263,9 @@ def test_choose_keeps_the_least_priority_and_breaks_ties_by_number():
     lost, survivor, partner, value = choose(
         np.array([5, 9, 3, 7, 7], np.uint64), left, right, np.array([0.9, 0.9, 0.85])
     )
-    found = list(zip(lost.tolist(), survivor.tolist(), partner.tolist(), value.tolist(), strict=True))
+    found = list(
+        zip(lost.tolist(), survivor.tolist(), partner.tolist(), value.tolist(), strict=True)
+    )
     assert found == [(0, 2, 1, 0.9), (1, 2, 0, 0.9), (4, 3, 3, 0.85)]
 
 
@@ -287,9 +291,7 @@ def test_marked_numbers_of_any_range():
 def test_a_list_column_larger_than_memory_goes_through_a_file(monkeypatch, tmp_path):
     from massivetext.pipelines import near
 
-    column = pa.chunked_array(
-        [[[1, 2], [], [3]], [[4]]], type=pa.large_list(pa.uint64())
-    )
+    column = pa.chunked_array([[[1, 2], [], [3]], [[4]]], type=pa.large_list(pa.uint64()))
     sliced = pa.chunked_array([column.chunk(0).slice(1), column.chunk(1)])
     for memory in (near.MEMORY, 0):
         monkeypatch.setattr(near, "MEMORY", memory)

@@ -154,9 +154,10 @@ def test_schemas_that_differ(tmp_path, native):
         run_dofns([batch([1]), other], 3, tmp_path, native=native)
 
 
-def test_no_partitions():
-    with pytest.raises(ValueError, match="partitions is 0"):
-        Exchange("key", 0, "scratch")
+@pytest.mark.parametrize("partitions", [0, 2**32])
+def test_wrong_partitions(partitions):
+    with pytest.raises(ValueError, match=f"partitions is {partitions}"):
+        Exchange("key", partitions, "scratch")
 
 
 def test_a_scratch_that_cannot_be_written_names_the_path(tmp_path):

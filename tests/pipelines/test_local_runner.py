@@ -1,0 +1,288 @@
+"""The local runner: bounded memory, any number of workers, and no death goes unnoticed."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms import window
+from massivetext.pipelines.execute import Engine, execute
+from massivetext.pipelines.local_runner import LocalRunner
+from massivetext.pipelines.spill import SpillFile
+
+from massivetext.errors import StageError
+
+# A runner that hangs must fail here, not at the suite's own, longer limit.
+pytestmark = pytest.mark.timeout(60)
+
+
+def run_parts(function, workers=2, parts=6):
+    execute(
+        lambda pipeline: (
+            pipeline | beam.Create(range(parts)) | beam.Reshuffle() | "Clean" >> beam.Map(function)
+        ),
+        Engine(workers),
+    )
+
+
+# --- Workers that die ---
+
+
+def killed(part):
+    if part == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def left(part):
+    if part == 3:
+        os._exit(7)
+
+
+def crashed(part):
+    if part == 3:
+        import ctypes
+
+        ctypes.string_at(0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (killed, r"Clean: a worker process was killed by SIGKILL \(out of memory, or killed"),
+        (left, r"Clean: a worker process ended with exit code 7"),
+        (
+            crashed,
+            r"Clean: a worker process was killed by SIGSEGV; its last words:\n(.|\n)*crashed",
+        ),
+    ],
+)
+def test_a_dead_worker_is_an_error_that_names_stage_and_cause(function, message, workers):
+    with pytest.raises(StageError, match=message):
+        run_parts(function, workers)
+    run_parts(abs, workers)
+
+
+def test_a_worker_killed_from_outside_in_the_middle_of_its_work(tmp_path):
+    def work(part):
+        (tmp_path / f"{part}.pid").write_text(str(os.getpid()))
+        while not (tmp_path / "never").exists():
+            time.sleep(0.05)
+
+    def assassin():
+        while not (found := [p for p in tmp_path.glob("*.pid") if p.read_text()]):
+            time.sleep(0.05)
+        os.kill(int(found[0].read_text()), signal.SIGKILL)
+
+    threading.Thread(target=assassin, daemon=True).start()
+    with pytest.raises(StageError, match="SIGKILL"):
+        run_parts(work)
+    for file in tmp_path.glob("*.pid"):
+        assert_gone(int(file.read_text()))
+
+
+def test_a_worker_that_dies_with_input_still_on_its_way():
+    def die(block):
+        os._exit(1)
+
+    def build(pipeline):
+        blocks = pipeline | beam.Create([0]) | beam.FlatMap(lambda _: (bytes(1 << 20),) * 40)
+        _ = blocks | beam.Reshuffle() | beam.Map(die)
+
+    with pytest.raises(StageError, match="exit code 1"):
+        execute(build, Engine(2))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_words_of_an_exception_are_kept(workers):
+    def wrong(part):
+        if part == 3:
+            raise ValueError("the 3rd part is wrong")
+
+    with pytest.raises(RuntimeError, match=r"ValueError: the 3rd part is wrong.*Clean"):
+        run_parts(wrong, workers)
+
+
+def test_an_exception_does_not_wait_for_other_parts(tmp_path):
+    def work(part):
+        (tmp_path / f"{part}.pid").write_text(str(os.getpid()))
+        while len(list(tmp_path.glob("*.pid"))) < 2:
+            time.sleep(0.01)
+        if part % 2:
+            raise ValueError("odd")
+        time.sleep(1000)
+
+    with pytest.raises(RuntimeError, match="odd"):
+        run_parts(work, parts=2)
+    for file in tmp_path.glob("*.pid"):
+        assert_gone(int(file.read_text()))
+
+
+def test_sys_exit_in_user_code_is_an_error():
+    with pytest.raises(RuntimeError, match="SystemExit: 3"):
+        run_parts(lambda part: sys.exit(3))
+
+
+def assert_gone(pid):
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {pid} was left behind")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_no_process_outlives_the_driver(tmp_path, name):
+    script = tmp_path / "driver.py"
+    script.write_text(
+        textwrap.dedent("""
+            import os, sys, time
+            from pathlib import Path
+            import apache_beam as beam
+            from massivetext.pipelines.execute import Engine, execute
+
+            folder = sys.argv[1]
+            def main(pipeline):
+                def work(part):
+                    Path(folder, f"{part}.pid").write_text(f"{os.getpid()} {os.getppid()}")
+                    time.sleep(1000)
+                _ = pipeline | beam.Create(range(2)) | beam.Reshuffle() | beam.Map(work)
+
+            execute(main, Engine(2))
+        """)
+    )
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], stderr=subprocess.DEVNULL
+    )
+    while len(pids := [p.read_text() for p in tmp_path.glob("*.pid") if p.read_text()]) < 2:
+        assert driver.poll() is None
+        time.sleep(0.05)
+    driver.send_signal(signal.Signals[name])
+    assert driver.wait(20) == -signal.Signals[name]
+    for pid in {int(pid) for text in pids for pid in text.split()}:
+        assert_gone(pid)
+
+
+# --- Results ---
+
+
+def write_group(group, folder):
+    key, values = group
+    with open(os.path.join(folder, f"{key}"), "w") as file:
+        file.write(repr(sorted(values)))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_do_not_depend_on_the_workers(tmp_path, workers):
+    execute(
+        lambda pipeline: (
+            pipeline
+            | beam.Create(range(20))
+            | beam.Reshuffle()
+            | beam.FlatMap(lambda part: [((part * i) % 17, (part, i)) for i in range(200)])
+            | beam.GroupByKey()
+            | beam.Map(write_group, str(tmp_path))
+        ),
+        Engine(workers),
+    )
+    expected = {key: [] for key in range(17)}
+    for part in range(20):
+        for i in range(200):
+            expected[part * i % 17].append((part, i))
+    assert {int(p.name): p.read_text() for p in tmp_path.iterdir()} == {
+        key: repr(sorted(values)) for key, values in expected.items()
+    }
+
+
+def test_every_part_is_its_own_bundle(tmp_path):
+    class Work(beam.DoFn):
+        def start_bundle(self):
+            self.parts = []
+
+        def process(self, part):
+            self.parts.append(part)
+            time.sleep(0.15)
+
+        def finish_bundle(self):
+            (tmp_path / f"{self.parts[0]}").write_text(f"{len(self.parts)} {os.getpid()}")
+
+    execute(lambda p: p | beam.Create(range(6)) | beam.Reshuffle() | beam.ParDo(Work()), Engine(2))
+    bundles = [file.read_text().split() for file in tmp_path.iterdir()]
+    assert [count for count, _ in bundles] == ["1"] * 6
+    assert len({pid for _, pid in bundles}) == 2
+
+
+def test_a_grouping_larger_than_the_memory_spills(monkeypatch):
+    monkeypatch.setattr(SpillFile, "close", lambda self: sizes.append(self._end))
+    sizes = []
+    runner = LocalRunner(2, memory=100_000)
+    pipeline = beam.Pipeline(runner=runner)
+    lengths = (
+        pipeline
+        | beam.Create(range(10))
+        | beam.Reshuffle()
+        | beam.FlatMap(lambda part: [(i % 500, bytes([part]) * 1000) for i in range(500)])
+        | beam.GroupByKey()
+        | beam.MapTuple(lambda key, values: (key, sorted(value[0] for value in values)))
+    )
+    assert_that(lengths, equal_to([(key, list(range(10))) for key in range(500)]))
+    pipeline.run()
+    assert sizes[0] > 5_000_000
+
+
+def test_a_collection_larger_than_the_memory_spills():
+    pipeline = beam.Pipeline(runner=LocalRunner(2, memory=1000))
+    one = pipeline | "One" >> beam.Create(range(5000))
+    two = pipeline | "Two" >> beam.Create(range(5000, 9000))
+    merged = (one, two) | beam.Flatten() | beam.Reshuffle()
+    total = merged | beam.CombineGlobally(sum)
+    shifted = merged | beam.Map(lambda n, side: n + side, beam.pvalue.AsSingleton(total))
+    assert_that(shifted, equal_to([n + 40495500 for n in range(9000)]))
+    pipeline.run()
+
+
+def test_windows_and_state_work_while_spilling():
+    class Count(beam.DoFn):
+        STATE = beam.transforms.userstate.CombiningValueStateSpec("count", sum)
+
+        def process(self, pair, count=beam.DoFn.StateParam(STATE)):
+            count.add(1)
+            yield pair[0], count.read()
+
+    pipeline = beam.Pipeline(runner=LocalRunner(2, memory=100))
+    windowed = (
+        pipeline
+        | "Times" >> beam.Create(range(100))
+        | beam.Map(lambda n: window.TimestampedValue((n % 3, n), n))
+        | beam.WindowInto(window.FixedWindows(50))
+        | beam.GroupByKey()
+        | beam.MapTuple(lambda key, values: (key, sorted(values)))
+    )
+    expected = [
+        (k, [n for n in range(lo, lo + 50) if n % 3 == k]) for k in range(3) for lo in (0, 50)
+    ]
+    assert_that(windowed, equal_to(expected), label="windows")
+    counted = (
+        pipeline | "Pairs" >> beam.Create([(i % 4, i) for i in range(40)]) | beam.ParDo(Count())
+    )
+    assert_that(counted, equal_to([(k, n) for k in range(4) for n in range(1, 11)]), label="state")
+    pipeline.run()
+
+
+def test_user_metrics_are_added_up_over_bundles():
+    def count(part):
+        beam.metrics.Metrics.counter("test", "rows").inc(part)
+
+    pipeline = beam.Pipeline(runner=LocalRunner(2))
+    _ = pipeline | beam.Create(range(50)) | beam.Reshuffle() | beam.Map(count)
+    result = pipeline.run()
+    [counter] = result.metrics().query()["counters"]
+    assert counter.committed == sum(range(50))

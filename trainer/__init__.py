@@ -1,0 +1,1 @@
+"""The JAX decoder trainer: reads shards, never imports Beam or TensorFlow."""
