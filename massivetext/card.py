@@ -3,20 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from .dataset import read_json
+from . import lineage
 from .progress import human_bytes
-
-STAGES = ("measure", "clean", "deduplicate", "overlap", "documents", "tokenizer", "tokens", "shards")
 
 
 def card(root: Path) -> dict[str, Any]:
     """Return the card of a dataset: per subset the documents and bytes that each stage leaves,
-    what each rule dropped, tokens and epochs. Stages that have not run are absent."""
-    manifests = {
-        stage: read_json(path)
-        for stage in STAGES
-        if (path := root / "manifests" / f"{stage}.json").exists()
-    }
+    what each rule dropped, tokens and epochs. Stages that have not run, or not since an earlier
+    one changed, are absent."""
+    manifests = lineage.load(root)
+    for stage in lineage.stale(manifests):
+        del manifests[stage]
     result: dict[str, Any] = {"subsets": {}, "rules": {}}
     for name, subset in manifests.get("measure", {}).get("subsets", {}).items():
         counts = subset["counts"]

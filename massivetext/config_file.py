@@ -98,9 +98,7 @@ def _apply(root: yaml.MappingNode, override: str) -> None:
     for part in parents:
         child = next((v for k, v in node.value if k.value == part), None)
         if not isinstance(child, yaml.MappingNode):
-            child = yaml.MappingNode(
-                "tag:yaml.org,2002:map", [], value.start_mark, value.end_mark
-            )
+            child = yaml.MappingNode("tag:yaml.org,2002:map", [], value.start_mark, value.end_mark)
             _put(node, part, child, value)
         node = child
     _put(node, last, value, value)

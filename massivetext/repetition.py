@@ -14,7 +14,7 @@ import numpy as np
 from .errors import InputError
 from .quality import ratio, readonly
 from .unicode import classes
-from .words import combine, mix, scan_word, skip_space
+from .words import combine, scan_word, skip_space
 
 TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
@@ -31,6 +31,7 @@ _MIN_N, _MAX_TOP_N, _MAX_N = TOP[0], TOP[-1], DUPLICATE[-1]
 
 _FIRST_SLOTS = 256
 _NONE = np.int32(-1)
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def signals(data: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
@@ -87,9 +88,15 @@ def warm_up() -> None:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
+def _home(key, mask):  # type: ignore[no-untyped-def]
+    """Return the slot where the search for `key` begins: high bits of a product, which all count."""
+    return np.int64((key * _SPREAD) >> np.uint64(32)) & mask
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
 def _intern(slots, mask, keys, counts, used, key):  # type: ignore[no-untyped-def]
     """Count uint64 `key`; return its number, which is `used` when the key is new."""
-    slot = np.int64(mix(key) & np.uint64(mask))
+    slot = _home(key, mask)
     while True:
         number = slots[slot] - 1
         if number < 0:
@@ -111,7 +118,7 @@ def _grow(slots, mask, keys, used):  # type: ignore[no-untyped-def]
     mask = 2 * mask + 1
     slots[: mask + 1] = 0
     for number in range(used):
-        slot = np.int64(mix(keys[number]) & np.uint64(mask))
+        slot = _home(keys[number], mask)
         while slots[slot] != 0:
             slot = (slot + 1) & mask
         slots[slot] = number + 1

@@ -1,7 +1,7 @@
-"""Unsafe pages: a fastText classifier, and a list of words no page may hold.
+"""Unsafe pages (Gopher, A.1.1, 'Content Filtering'): a fastText classifier, and a word list.
 
-Gopher's papers filter by Google's SafeSearch, which is not open; a classifier takes its place. The
-word list is C4's way (Raffel et al. 2020, section 2.2).
+Gopher filters by Google's SafeSearch, which is not open; a classifier takes its place. A list of
+words that no page may hold is C4's way (Raffel et al. 2020, section 2.2).
 """
 
 from pathlib import Path
@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .classifier import LABEL_PREFIX, Classifier, first_lines
 from .document import text_buffers
-from .errors import ConfigError
-from .language import LabelModel
+from .errors import ConfigError, nearest
 from .quality import readonly
 from .unicode import PUNCTUATION, SPACE, classes, decode
-from .words import combine, mix
+from .words import combine, mix, skip_space
 
 # A unit is a run of characters that are neither white space nor punctuation, or one character of
 # punctuation (symbols such as emoji included). A phrase is a sequence of units.
@@ -24,6 +24,7 @@ MAX_UNITS = 32
 
 _SPACED = np.uint64(0x2545F4914F6CDD1D)
 _NOTHING = np.uint64(0)
+_ONE = np.uint64(1)
 
 
 class SafetyModel:
@@ -37,6 +38,31 @@ class SafetyModel:
         """
         self.classifier = LabelModel(model, label) if model is not None else None
         self.words = WordList.read(words) if words is not None else None
+
+
+class LabelModel:
+    """The probability of one label of a fastText classifier."""
+
+    def __init__(self, path: str | Path, label: str):
+        self._classifier = Classifier(path)
+        self._label = LABEL_PREFIX + label.removeprefix(LABEL_PREFIX)
+        if self._label not in self._classifier.labels:
+            valid = [name.removeprefix(LABEL_PREFIX) for name in self._classifier.labels]
+            raise ConfigError(f"model {path} has no label {label!r}{nearest(label, valid)}")
+
+    def predict(self, data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """Return the probability of the label for n documents: float32 in [0, 1].
+
+        The start of the text decides (`classifier.MAX_BYTES`).
+        """
+        lines = first_lines(data, offsets)
+        labels, probabilities = self._classifier.predict(lines, len(self._classifier.labels))
+        out = np.zeros(len(lines), np.float32)
+        for row, names in enumerate(labels):
+            if self._label in names:
+                out[row] = probabilities[row][names.index(self._label)]
+        # fastText's softmax reaches 1.00001.
+        return np.minimum(out, np.float32(1))
 
 
 class WordList:
@@ -71,9 +97,9 @@ class WordList:
         self._first_units = np.zeros(len(self._first_keys), np.int64)
         np.maximum.at(self._first_units, inverse, units)
         self._keys, self._numbers = np.unique(hashes, return_index=True)
-        # Most units begin no phrase; one bit for a hash's low bits tells so without a search.
+        # Most units begin no phrase; a flag for a hash's high bits tells so without a search.
         self._filter = np.zeros(1 << 16, np.bool_)
-        self._filter[(firsts & np.uint64(0xFFFF)).astype(np.int64)] = True
+        self._filter[(firsts >> np.uint64(48)).astype(np.int64)] = True
 
     @classmethod
     def read(cls, path: str | Path) -> "WordList":
@@ -125,20 +151,20 @@ def _lower(column: pa.Array) -> pa.Array:
 def _next_unit(data, i, stop, classes):  # type: ignore[no-untyped-def]
     """Return `(i, hash, spaced)`: the end of the next unit from `i`, its hash (0 when there is
     none), and a hash that also tells whether white space comes before it."""
-    spaced = False
-    while i < stop:
-        point, width = decode(data, i, stop)
-        if classes[point] != SPACE:
-            break
-        spaced = True
-        i += width
+    start = i
+    i, _, _ = skip_space(data, i, stop, classes)
+    spaced = i > start
     unit = _NOTHING
     while i < stop:
-        point, width = decode(data, i, stop)
+        point = np.int64(data[i])
+        width = 1
+        if point >= 0x80:
+            point, width = decode(data, i, stop)
         flags = classes[point]
-        if unit != _NOTHING and (flags == SPACE or flags == PUNCTUATION):
+        if unit != _NOTHING and flags & (SPACE | PUNCTUATION):
             break
-        unit = combine(unit, mix(np.uint64(point) + _SPACED)) | np.uint64(1)
+        # Never 0, which says that there is no unit.
+        unit = combine(unit, np.uint64(point) + _SPACED) | _ONE
         i += width
         if flags == PUNCTUATION:
             break
@@ -177,7 +203,7 @@ def _find(  # type: ignore[no-untyped-def]
         stop = offsets[row + 1]
         while i < stop and found[row] < 0:
             i, first, _ = _next_unit(data, i, stop, classes)
-            if not maybe[first & np.uint64(0xFFFF)]:
+            if not maybe[first >> np.uint64(48)]:
                 continue
             k = _search(first_keys, first)
             if k < 0:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from . import lineage
 from .config import Config
 from .config_file import load
-from .dataset import read_json, sha256_file, sha256_json
+from .dataset import sha256_file, sha256_json
 from .document import text_buffers
 from .errors import VerifyError
 
@@ -25,7 +26,7 @@ def verify(root: Path) -> Iterator[str]:
     Raises:
       VerifyError: an output is not what its manifest says, or breaks a promise.
     """
-    manifests = {path.stem: read_json(path) for path in sorted((root / "manifests").glob("*.json"))}
+    manifests = lineage.load(root)
     if not manifests:
         raise VerifyError(f"{root}/manifests is empty: no stage has finished")
     for stage, manifest in manifests.items():
@@ -64,8 +65,15 @@ def _chain(manifests: dict[str, dict[str, Any]]) -> str:
     for stage, manifest in manifests.items():
         key = sha256_json({"stage": stage, **manifest["depends"]})
         if key != manifest["key"]:
-            raise VerifyError(f"manifests/{stage}.json was edited: its key does not fit its contents")
-    return "manifests: every key fits what the stage depends on"
+            raise VerifyError(
+                f"manifests/{stage}.json was edited: its key does not fit its contents"
+            )
+    old = lineage.stale(manifests)
+    if old:
+        raise VerifyError(
+            f"the stages {', '.join(old)} were made before an earlier stage changed; build again"
+        )
+    return "manifests: every stage was made from the outputs that are there"
 
 
 def _accounting(root: Path, manifests: dict[str, dict[str, Any]]) -> str:
@@ -84,9 +92,13 @@ def _accounting(root: Path, manifests: dict[str, dict[str, Any]]) -> str:
             if len(np.unique(lost)) != len(lost):
                 raise VerifyError(f"{part['name']}: a document was dropped by two stages")
             dropped += len(lost)
-        left = sum(manifests["documents"][kind][name]["documents"] for kind in ("subsets", "heldout"))
+        left = sum(
+            manifests["documents"][kind][name]["documents"] for kind in ("subsets", "heldout")
+        )
         if read != dropped + left:
-            raise VerifyError(f"{name}: {read} documents read, but {dropped} dropped and {left} left")
+            raise VerifyError(
+                f"{name}: {read} documents read, but {dropped} dropped and {left} left"
+            )
         total += read
     return f"accounting: all {total:,} documents are kept or have a record of why not"
 

@@ -80,16 +80,16 @@ def scan_word(data, i, stop, classes):  # type: ignore[no-untyped-def]
     block = _NOTHING
     while i < stop:
         byte = data[i]
-        if byte < 0x80:
-            if classes[byte] == SPACE:
-                break
-        elif byte < 0xC0:
+        if byte >= 0xC0:
+            # The lead byte of another character; below 0xE4, of one that may be white space.
+            if byte < 0xE4:
+                point, _ = decode(data, i, stop)
+                if classes[point] == SPACE:
+                    break
+        elif byte >= 0x80:
             continuations += 1
-        elif byte < 0xE4:
-            # Only such a byte can begin white space; other characters pass byte by byte.
-            point, _ = decode(data, i, stop)
-            if classes[point] == SPACE:
-                break
+        elif byte <= _BLANK and classes[byte] == SPACE:
+            break
         block = (block << _EIGHT) | np.uint64(byte)
         i += 1
         if ((i - begin) & 7) == 0:

@@ -24,7 +24,9 @@ from massivetext.readers import Split, fingerprint, plan, read
 from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
 
 VERSION = 1
-MEASURED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False), *rules.SIGNALS])
+MEASURED = pa.schema(
+    [*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False), *rules.SIGNALS]
+)
 
 
 class Measure:

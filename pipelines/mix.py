@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from massivetext.config import Config
 from massivetext.config_file import to_dict
-from massivetext.dataset import FileRecord, sha256_file, sha256_json, write_json
+from massivetext.dataset import FileRecord, sha256_file, write_json
 from massivetext.errors import StageError
+from massivetext.lineage import tokens_identity
 from massivetext.mixture import MixturePlan, plan, resolve_weights
 from massivetext.order import Order
 from massivetext.progress import Progress
@@ -113,8 +114,7 @@ def run(context: Context, config: Config, tokens: dict[str, Any]) -> dict[str, A
     available = {name: int(entry["tokens"]) for name, entry in tokens["subsets"].items()}
     planned = plan(config.mixture, weights, available)
     depends = {
-        # What the token stores hold, not how they came about.
-        "tokens": sha256_json({k: v for k, v in tokens.items() if k not in ("key", "depends")}),
+        "tokens": tokens_identity(tokens),
         "mixture": to_dict(config.mixture),
         "weights": weights,
         "seed": config.seed,

@@ -215,7 +215,13 @@ def run_parts(
         except Exception as error:
             errors = sorted(results.glob("*.error"))
             if not errors:
-                raise StageError(f"stage {stage} stopped: {_describe(error)}") from error
+                if isinstance(error, MassivetextError):
+                    raise
+                trace = results / "engine.log"
+                trace.write_text(str(error))
+                lines = [line for line in str(error).splitlines() if line.strip()]
+                cause = lines[-1] if lines else type(error).__name__
+                raise StageError(f"stage {stage} stopped: {cause}\n(details in {trace})") from error
             first = json.loads(errors[0].read_text())
             raise StageError(
                 f"stage {stage}, part {errors[0].stem}: {first['message']}\n"

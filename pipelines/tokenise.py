@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from massivetext.tokenizer.encode import Tokenizer
-from massivetext.tokenizer.sample import SAMPLE, budgets, candidates, cutoff, fill
-from massivetext.tokenizer.train import train_model
 
 from massivetext.config import Config
 from massivetext.config_file import to_dict
-from massivetext.dataset import FileRecord, atomic_file, sha256_file, sha256_json, write_json
+from massivetext.dataset import FileRecord, atomic_file, sha256_file, write_json
 from massivetext.document import text_buffers
 from massivetext.errors import InputError
+from massivetext.lineage import documents_identity
 from massivetext.mixture import resolve_weights
 from massivetext.presets import TOKENIZERS, TokenizerPreset
 from massivetext.progress import Progress
+from massivetext.tokenizer.encode import Tokenizer
+from massivetext.tokenizer.sample import SAMPLE, budgets, candidates, cutoff, fill
+from massivetext.tokenizer.train import train_model
 from massivetext.tokens import close_documents
 
 from .parts import read_batches
@@ -119,11 +120,6 @@ def _text_bytes(column: pa.Array) -> int:
     return int(offsets[-1] - offsets[0])
 
 
-def _subsets(manifest: dict[str, Any]) -> str:
-    """Identity of the documents: their files' bytes and which subset each belongs to."""
-    return sha256_json([manifest["subsets"], manifest["heldout"], manifest["files"]])
-
-
 def train_tokenizer_stage(
     context: Context, config: Config, documents_manifest: dict[str, Any]
 ) -> dict[str, Any]:
@@ -148,7 +144,7 @@ def train_tokenizer_stage(
         share = budgets(sizes, weights, chosen.sample_bytes)
         preset = TOKENIZERS[chosen.preset]
         depends |= {
-            "documents": _subsets(documents_manifest),
+            "documents": documents_identity(documents_manifest),
             "budgets": share,
             "preset": list(preset),
             "seed": config.seed,
@@ -237,7 +233,7 @@ def tokenise_stage(
     kinds = {"subsets": "tokens", "heldout": "tokens/heldout"}
     depends = {
         "tokenizer": sha256,
-        "documents": _subsets(documents_manifest),
+        "documents": documents_identity(documents_manifest),
         "version": VERSION,
     }
     parts = [

@@ -28,9 +28,10 @@ FLUSH_MILLISECONDS = 1000
 
 def serve(events: int) -> None:
     """Start, watch and kill workers until standard input ends."""
-    import massivetext.pipelines.coders  # noqa: F401
     import numba  # noqa: F401  (workers inherit what is imported here)
     from apache_beam.runners.portability.fn_api_runner import worker_handlers  # noqa: F401
+
+    import massivetext.pipelines.coders  # noqa: F401
 
     gc.collect()
     gc.freeze()

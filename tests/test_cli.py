@@ -44,7 +44,9 @@ def test_wrong_usage_exits_with_2_and_says_why(words, expected, capsys):
 def test_a_wrong_beam_flag_is_an_error_with_the_nearest_name(tmp_path, capsys):
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
     config = tmp_path / "a.yaml"
-    config.write_text(f"output: {tmp_path}/out\nsubsets: {{books: {{input: {tmp_path}/a.jsonl}}}}\n")
+    config.write_text(
+        f"output: {tmp_path}/out\nsubsets: {{books: {{input: {tmp_path}/a.jsonl}}}}\n"
+    )
     assert run("build", str(config), "--", "--runer=FlinkRunner") == 2
     assert "--runner" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from massivetext.config import Config
 from massivetext.errors import InputError
@@ -25,7 +26,7 @@ from .metrics import say
 from .model import hidden_states
 from .parameters import Dimensions, Params, dimensions
 
-Score = Callable[[Params, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+Score = Callable[[Params, ArrayLike, ArrayLike], tuple[jax.Array, jax.Array]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _evaluate_subset(
         rows = [held_out.read(i, i + 1) for i in chosen[start : start + batch_size]]
         batch = to_batch(Records(*(np.concatenate(column) for column in zip(*rows, strict=True))))
         batch = _fill(batch, batch_size)
-        batch_nats, batch_targets = score(params, *batch)
+        batch_nats, batch_targets = score(params, batch.inputs, batch.targets)
         nats += float(batch_nats)
         targets += int(batch_targets)
     text_bytes = held_out.text_bytes * targets / held_out.targets

@@ -56,6 +56,8 @@ class Metrics:
         """Record that update number `done`, counted from 1, gave these values."""
         now = time.monotonic()
         seconds, self._last = now - self._last, now
+        if done == self._start + 1:
+            self._began = now
         record = {
             "step": done,
             "tokens": done * self.batch_tokens,
@@ -67,13 +69,16 @@ class Metrics:
         }
         self._write(record)
         if not self.quiet and (done % self.every == 0 or done in (self._start + 1, self.steps)):
-            left = (now - self._began) / (done - self._start) * (self.steps - done)
+            # The first step is mostly compilation and tells nothing about the others.
+            since = done - self._start - 1
+            left = (now - self._began) / since * (self.steps - done) if since else None
+            eta = f"  {human_seconds(left)} left" if left is not None else "  compiled"
             note = "" if math.isfinite(loss) and math.isfinite(norm) else "  SKIPPED: not finite"
             say(
                 f"step {done:>{len(str(self.steps))}}/{self.steps}"
                 f"  {done * self.batch_tokens / 1e6:8.2f} M tokens  loss {loss:7.4f}"
                 f"  lr {rate:.2e}  |g| {norm:6.2f}  {seconds * 1000:6.0f} ms"
-                f"  {self.batch_tokens / seconds:8,.0f} tokens/s  {human_seconds(left)} left{note}"
+                f"  {self.batch_tokens / seconds:8,.0f} tokens/s{eta}{note}"
             )
 
     def evaluation(self, done: int, bits_per_byte: dict[str, float]) -> None:

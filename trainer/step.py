@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from massivetext.config import Train
 
@@ -34,7 +35,7 @@ def initial_state(train: Train, size: Dimensions, seed: int, mesh: Mesh) -> Stat
 
 def make_step(
     train: Train, size: Dimensions
-) -> Callable[[State, jax.Array, jax.Array, jax.Array], tuple[State, Metrics]]:
+) -> Callable[[State, ArrayLike, ArrayLike, ArrayLike], tuple[State, Metrics]]:
     """Return the compiled function of (state, inputs, targets, rate) to (state, metrics).
 
     The state passed in is consumed. Metrics are `loss` (nats per target), `gradient_norm` before

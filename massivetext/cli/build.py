@@ -1,4 +1,4 @@
-"""`massivetext build` and its parts: clean, deduplicate, overlap, train-tokenizer, tokenize, mix."""
+"""`massivetext build`, and the commands that run it up to an earlier stage."""
 
 import argparse
 import time
@@ -15,8 +15,9 @@ from .main import UNTIL
 def run(options: argparse.Namespace) -> int:
     loaded = load(Path(options.config), options.overrides)
     # Beam takes a second to import: after the config is known to be well formed.
-    from massivetext.pipelines.build import build, check
+    from massivetext.pipelines.build import build
     from massivetext.pipelines.execute import Engine, check_flags
+    from massivetext.pipelines.plan import check
     from massivetext.pipelines.stage import Context
 
     check_flags(options.beam_args)

@@ -49,10 +49,8 @@ def result_table(result: "TrainResult") -> str:
 def _evaluate(root: Path, config: Config, options: argparse.Namespace) -> int:
     from massivetext.trainer.evaluate import evaluate
 
-    rows = [["held out", "bits per byte", "nats per token", "sequences"]]
-    for name, loss in evaluate(root, config).items():
-        share = f"{loss['sequences']:,} of {loss['of_sequences']:,}"
-        rows.append([name, f"{loss['bits_per_byte']:.4f}", f"{loss['loss']:.4f}", share])
+    rows = [["held out", "bits per byte"]]
+    rows += [[name, f"{bits:.4f}"] for name, bits in evaluate(root, config).items()]
     print(align(rows))
     return 0
 

@@ -1,11 +1,11 @@
 """Gathers the demo's raw text: real text that nobody made up for us.
 
-    github      source of the standard library
-    massiveweb  pydoc's HTML pages of the standard library, and a page per module of our
-                dependencies with its docstrings
-    c4          descriptions and licences of the installed packages (licences are near-duplicates)
-    wikipedia   the language reference, a topic an article
-    test set    every tenth topic, so that overlap removal has something to find
+github      source of the standard library
+massiveweb  pydoc's HTML pages of the standard library, and a page per module of our
+            dependencies with its docstrings
+c4          descriptions and licences of the installed packages (licences are near-duplicates)
+wikipedia   the language reference, a topic an article
+test set    every tenth topic, so that overlap removal has something to find
 """
 
 import ast

@@ -96,7 +96,9 @@ def test_variables_expand_or_are_an_error(monkeypatch):
 
 
 def test_yaml_cannot_build_objects_or_loop():
-    assert "my.yaml:1" in error("output: !!python/object/apply:os.system [id]\nsubsets: {a: {input: x}}")
+    assert "my.yaml:1" in error(
+        "output: !!python/object/apply:os.system [id]\nsubsets: {a: {input: x}}"
+    )
     assert "&" not in error("output: o\nsubsets: &a {x: *a}")
 
 

@@ -80,7 +80,9 @@ def make(root: Path, seed: int = 1) -> str:
     for i, text in enumerate(code):
         (root / "data/code").mkdir(parents=True, exist_ok=True)
         (root / f"data/code/m{i}.py").write_text(text)
-    write_jsonl(root / "data/tests.jsonl.gz", [{"id": f"t{i}", "text": t} for i, t in enumerate(tests)])
+    write_jsonl(
+        root / "data/tests.jsonl.gz", [{"id": f"t{i}", "text": t} for i, t in enumerate(tests)]
+    )
     return f"""
 seed: 1
 output: {root}/out

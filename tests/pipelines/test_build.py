@@ -14,8 +14,9 @@ from massivetext.config_file import parse
 from massivetext.dataset import read_json
 from massivetext.errors import ConfigError, StageError, VerifyError
 from massivetext.evidence import explain
-from massivetext.pipelines.build import build, check
+from massivetext.pipelines.build import build
 from massivetext.pipelines.execute import Engine
+from massivetext.pipelines.plan import check
 from massivetext.pipelines.stage import Context
 from massivetext.verify import verify
 
@@ -84,7 +85,11 @@ def test_a_second_run_does_nothing(built):
 def test_why_explains_each_kind_of_loss(built):
     _, _, out, _ = built
     rows = {
-        stage: [r for p in (out / "dropped" / stage).rglob("*.parquet") for r in pq.read_table(p).to_pylist()]
+        stage: [
+            r
+            for p in (out / "dropped" / stage).rglob("*.parquet")
+            for r in pq.read_table(p).to_pylist()
+        ]
         for stage in ("clean", "near", "overlap")
     }
     story = explain(out, rows["clean"][0]["id"])
@@ -125,6 +130,11 @@ def test_a_new_threshold_does_not_read_again(built):
     try:
         run(loose, until="clean")
         assert {p: p.stat().st_mtime_ns for p in (out / "measured").rglob("*.parquet")} == before
+        # The later stages are whole but of other documents: the card leaves them out.
+        assert "clean" in read_json(out / "card.json")["subsets"]["books"]
+        assert "training" not in read_json(out / "card.json")["subsets"]["books"]
+        with pytest.raises(VerifyError, match="sketch, deduplicate, overlap, documents"):
+            list(verify(out))
     finally:
         run(text)
 
@@ -137,7 +147,7 @@ def test_train_resumes_and_evaluates(built, capsys):
     assert main(["train", str(config), "--quiet"]) == 0
     assert "books" in capsys.readouterr().out
     assert main(["evaluate", str(config)]) == 0
-    assert "nats per token" in capsys.readouterr().out
+    assert "bits per byte" in capsys.readouterr().out
     assert main(["generate", str(config), "the", "--tokens", "5"]) == 0
 
 

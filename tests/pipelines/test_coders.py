@@ -5,6 +5,7 @@ import pyarrow as pa
 from apache_beam.runners.pipeline_context import PipelineContext
 from hypothesis import given
 from hypothesis import strategies as st
+
 from massivetext.pipelines.coders import RecordBatchCoder, TableCoder
 
 ROWS = st.lists(st.tuples(st.integers(0, 2**64 - 1), st.none() | st.text()), max_size=20)

@@ -6,6 +6,7 @@ It takes a bit more than a minute; 42 seconds of that are three timer tests that
 import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import fn_runner_test
+
 from massivetext.pipelines.local_runner import LocalRunner
 
 pytestmark = [

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from massivetext.pipelines import deduplicate
-from massivetext.pipelines.near import choose
-from massivetext.pipelines.numbering import Numbering, mark, marked
-from massivetext.pipelines.stage import Part
 
 from massivetext.candidates import ALL_PAIRS, WINDOW, propose
 from massivetext.config import Deduplicate
 from massivetext.dropped import DROPPED
 from massivetext.errors import StageError
 from massivetext.hashing import hash_string
+from massivetext.pipelines import deduplicate
+from massivetext.pipelines.near import choose
+from massivetext.pipelines.numbering import Numbering, mark, marked
+from massivetext.pipelines.stage import Part
 from tests.massivetext.reference_shingles import clusters, near_pairs, words
 
 from . import measured

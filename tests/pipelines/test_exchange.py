@@ -10,6 +10,7 @@ import pytest
 from apache_beam.testing.util import assert_that
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from massivetext.pipelines import exchange
 from massivetext.pipelines.exchange import Exchange, split_by_key
 from massivetext.pipelines.execute import Engine, execute

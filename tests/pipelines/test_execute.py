@@ -5,9 +5,9 @@ import sys
 
 import apache_beam as beam
 import pytest
-from massivetext.pipelines.execute import Engine, check_flags, execute
 
 from massivetext.errors import ConfigError
+from massivetext.pipelines.execute import Engine, check_flags, execute
 
 
 def test_the_default_engine_uses_the_cpus_it_has():

@@ -12,11 +12,11 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
+
+from massivetext.errors import StageError
 from massivetext.pipelines.execute import Engine, execute
 from massivetext.pipelines.local_runner import LocalRunner
 from massivetext.pipelines.spill import SpillFile
-
-from massivetext.errors import StageError
 
 # A runner that hangs must fail here, not at the suite's own, longer limit.
 pytestmark = pytest.mark.timeout(60)

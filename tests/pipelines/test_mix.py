@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from massivetext.pipelines import mix
-from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context, Part, PartOutput
 
 from massivetext.config import Config, HeldOut, Mixture, Subset
 from massivetext.dataset import sha256_file
 from massivetext.errors import ConfigError
 from massivetext.mixture import plan
+from massivetext.pipelines import mix
+from massivetext.pipelines.execute import Engine
+from massivetext.pipelines.stage import Context, Part, PartOutput
 from massivetext.shards import Shards, verify
 from massivetext.tokens import TokenStore
 

@@ -5,11 +5,11 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from massivetext.pipelines import deduplicate, overlap
 
 from massivetext.config import Overlap
 from massivetext.dropped import DROPPED
 from massivetext.errors import ConfigError, InputError
+from massivetext.pipelines import deduplicate, overlap
 
 from . import measured
 

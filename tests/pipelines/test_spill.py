@@ -7,6 +7,7 @@ import pytest
 from apache_beam.coders import coders
 from apache_beam.transforms import core
 from apache_beam.transforms.window import GlobalWindows
+
 from massivetext.pipelines import spill
 from massivetext.pipelines.bundles import Feed
 from massivetext.pipelines.spill import ChunkList, SpillBuffer, SpillFile, SpillGroups

@@ -66,9 +66,7 @@ def test_a_stage_is_skipped_until_what_it_depends_on_changes(tmp_path):
         return {"files": [f for r in results for f in r.files]}
 
     def stage(depends):
-        return materialise(
-            context(tmp_path), "square", depends, ("squares", "dead/square"), make
-        )
+        return materialise(context(tmp_path), "square", depends, ("squares", "dead/square"), make)
 
     def runs():
         return (tmp_path / "ran/0").read_text()

@@ -8,16 +8,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
-from massivetext.pipelines.tokenise import tokenise_stage, train_tokenizer_stage
-from massivetext.tokenizer.encode import Tokenizer
-from massivetext.tokenizer.train import train
 
 from massivetext.config import Config, Mixture, Subset
 from massivetext.config import Tokenizer as TokenizerConfig
 from massivetext.errors import ConfigError, StageError
+from massivetext.pipelines.execute import Engine
+from massivetext.pipelines.stage import Context
+from massivetext.pipelines.tokenise import tokenise_stage, train_tokenizer_stage
 from massivetext.presets import TOKENIZERS
+from massivetext.tokenizer.encode import Tokenizer
+from massivetext.tokenizer.train import train
 from massivetext.tokens import TokenStore
 
 SOURCES = sorted((Path(__file__).parents[2] / "pipelines").glob("*.py"))

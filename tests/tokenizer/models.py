@@ -3,10 +3,9 @@
 from functools import cache
 from pathlib import Path
 
+from massivetext.presets import TOKENIZERS
 from massivetext.tokenizer.encode import Tokenizer
 from massivetext.tokenizer.train import train_model
-
-from massivetext.presets import TOKENIZERS
 
 VOCAB_SIZE = 700
 FOLDER = Path(__file__).parents[2] / "massivetext"

@@ -9,12 +9,12 @@ import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from massivetext.tokenizer import encode
-from massivetext.tokenizer.cache import WordCache
-from massivetext.tokenizer.encode import Tokenizer
 
 from massivetext.document import text_buffers
 from massivetext.errors import ConfigError, InputError
+from massivetext.tokenizer import encode
+from massivetext.tokenizer.cache import WordCache
+from massivetext.tokenizer.encode import Tokenizer
 
 from .models import model, plain, texts, tokenizer
 

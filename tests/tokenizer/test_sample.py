@@ -5,6 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from massivetext.errors import InputError
+from massivetext.hashing import hash_string
 from massivetext.tokenizer.sample import (
     LARGEST_HASH,
     SAMPLE,
@@ -15,9 +18,6 @@ from massivetext.tokenizer.sample import (
     fill,
     truncate,
 )
-
-from massivetext.errors import InputError
-from massivetext.hashing import hash_string
 
 DOCUMENTS = {f"doc-{i}": f"text of {i} " + "é" * (i % 40) for i in range(3000)}
 SIZE = sum(len(text.encode()) for text in DOCUMENTS.values())

@@ -7,11 +7,11 @@ import pytest
 import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
-from massivetext.tokenizer.model_file import parse
-from massivetext.tokenizer.train import MAX_SENTENCE_BYTES, cut, train, train_model
 
 from massivetext.errors import ConfigError, InputError
 from massivetext.presets import TOKENIZERS
+from massivetext.tokenizer.model_file import parse
+from massivetext.tokenizer.train import MAX_SENTENCE_BYTES, cut, train, train_model
 
 from .models import VOCAB_SIZE, model, texts, tokenizer
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from massivetext.trainer.attention import relative_attention, relative_shift, sinusoid
 
 

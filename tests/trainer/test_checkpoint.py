@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from massivetext.trainer.checkpoint import Checkpoints, load_params
 
 from massivetext.errors import ConfigError, InputError, StageError
+from massivetext.trainer.checkpoint import Checkpoints, load_params
 
 from . import tiny
 

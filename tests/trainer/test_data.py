@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
-from massivetext.trainer.data import batches, fingerprint, require_enough, to_batch
-from massivetext.trainer.loss import PADDING
-from massivetext.trainer.sharding import RULES, for_axes, make_mesh
 
 from massivetext.errors import ConfigError
 from massivetext.shards import Shards
+from massivetext.trainer.data import batches, fingerprint, require_enough, to_batch
+from massivetext.trainer.loss import PADDING
+from massivetext.trainer.sharding import RULES, for_axes, make_mesh
 
 from . import tiny
 

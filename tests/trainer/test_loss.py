@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from massivetext.trainer import loss
 from massivetext.trainer.loss import PADDING, cross_entropy
 

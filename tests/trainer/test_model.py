@@ -6,6 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from massivetext.config import Train
+from massivetext.errors import ConfigError
+from massivetext.presets import MODELS
 from massivetext.trainer.flops import flops_per_token, forward_flops
 from massivetext.trainer.model import hidden_states, logits, rms_norm
 from massivetext.trainer.parameters import (
@@ -17,10 +21,6 @@ from massivetext.trainer.parameters import (
     parameter_count,
     table,
 )
-
-from massivetext.config import Train
-from massivetext.errors import ConfigError
-from massivetext.presets import MODELS
 
 SIZE = Dimensions("gopher", layers=2, heads=2, kv_size=4, d_model=12, ffw=20, vocab_size=31)
 # Gopher's Table 1 and Chinchilla's Table A9, in millions, matrices alone.

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from massivetext.trainer.optimiser import apply, learning_rate, transformation, warmup_steps
 
 from massivetext.config import Train
+from massivetext.trainer.optimiser import apply, learning_rate, transformation, warmup_steps
 
 
 def test_the_papers_schedule():

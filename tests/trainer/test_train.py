@@ -11,6 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from massivetext.errors import ConfigError, StageError
+from massivetext.shards import Shards
 from massivetext.trainer import train as train_module
 from massivetext.trainer.evaluate import evaluate, evaluate_params, make_score
 from massivetext.trainer.generate import continue_tokens, generate, sample
@@ -20,9 +23,6 @@ from massivetext.trainer.plot import loss_svg
 from massivetext.trainer.sharding import make_mesh
 from massivetext.trainer.step import initial_state, make_step
 from massivetext.trainer.train import train
-
-from massivetext.errors import ConfigError, StageError
-from massivetext.shards import Shards
 
 from . import tiny
 

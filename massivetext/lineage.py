@@ -1,0 +1,65 @@
+"""Which stage was made from which: manifests by name, and those that newer ones have overtaken.
+
+A build up to an early stage, with another threshold, leaves the later stages as they were: whole,
+but of other documents. They are stale until the build goes on.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from .dataset import read_json, sha256_json
+
+Manifest = dict[str, Any]
+
+# In the order of the build: what each depends on directly, and the key under which it says so.
+UPSTREAM: dict[str, tuple[str, tuple[str, ...]]] = {
+    "measure": ("", ()),
+    "clean": ("measured", ("measure",)),
+    "sketch": ("upstream", ("measure", "clean")),
+    "deduplicate": ("sketch", ("sketch",)),
+    "overlap": ("upstream", ("measure", "clean", "deduplicate")),
+    "documents": ("upstream", ("measure", "clean", "deduplicate", "overlap")),
+    "tokenizer": ("", ("documents",)),
+    "tokens": ("documents", ("documents",)),
+    "shards": ("tokens", ("tokens",)),
+}
+
+
+def documents_identity(manifest: Manifest) -> str:
+    """Return the identity of the documents: their files' bytes and which subset each belongs to."""
+    return sha256_json([manifest["subsets"], manifest["heldout"], manifest["files"]])
+
+
+def tokens_identity(manifest: Manifest) -> str:
+    """Return the identity of the token stores: what they hold, not how they came about."""
+    return sha256_json({k: v for k, v in manifest.items() if k not in ("key", "depends")})
+
+
+def load(root: Path) -> dict[str, Manifest]:
+    """Return the manifests of the finished stages, in the order of the build."""
+    return {
+        stage: read_json(path)
+        for stage in UPSTREAM
+        if (path := root / "manifests" / f"{stage}.json").exists()
+    }
+
+
+def stale(manifests: dict[str, Manifest]) -> list[str]:
+    """Return the stages that were made from other outputs than the ones that are there now."""
+    found: list[str] = []
+    for stage, manifest in manifests.items():
+        key, upstream = UPSTREAM[stage]
+        if any(name in found or name not in manifests for name in upstream) or (
+            key and manifest["depends"][key] != _expected(stage, upstream, manifests)
+        ):
+            found.append(stage)
+    return found
+
+
+def _expected(stage: str, upstream: tuple[str, ...], manifests: dict[str, Manifest]) -> Any:
+    if stage == "tokens":
+        return documents_identity(manifests["documents"])
+    if stage == "shards":
+        return tokens_identity(manifests["tokens"])
+    digests = [sha256_json(manifests[name]) for name in upstream]
+    return digests if UPSTREAM[stage][0] == "upstream" else digests[0]
