@@ -144,7 +144,7 @@ class _Builder:
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(f"{_place(node)}: {key or 'the config'} must hold keys and values")
         seen: set[str] = set()
-        pairs = []
+        pairs: list[tuple[str, yaml.Node, yaml.Node]] = []
         for name, value in node.value:
             if not isinstance(name, yaml.ScalarNode):
                 raise ConfigError(f"{_place(name)}: a key must be a plain name")

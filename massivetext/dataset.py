@@ -89,8 +89,18 @@ def atomic_file(path: Path) -> Iterator[HashingFile]:
             raw.flush()
             os.fsync(raw.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        # A write to a full disk does not say which file it was.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(root: Path) -> None:
+    """Remove what writers that were killed have left below `root`. No writer may be at work."""
+    for path in root.rglob(".*.tmp-*"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

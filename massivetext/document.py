@@ -128,7 +128,7 @@ def text_buffers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     if column.null_count:
         raise ValueError("text column holds nulls")
     if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
-        width = np.int32
+        width: type[np.signedinteger] = np.int32
     elif pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type):
         width = np.int64
     else:

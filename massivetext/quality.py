@@ -3,6 +3,8 @@
 `rules` holds them against the thresholds of `config.Quality`.
 """
 
+from typing import Any
+
 import numba
 import numpy as np
 
@@ -18,7 +20,8 @@ DASHES = "-*–—"
 
 _BULLETS = np.array(sorted(map(ord, BULLETS)), np.int64)
 _DASHES = np.array(sorted(map(ord, DASHES)), np.int64)
-_STOP_WORDS = np.array([int.from_bytes(w.encode(), "big") for w in STOP_WORDS], np.int64)
+# A leading 1 keeps the length: NUL bytes are characters like any other.
+_STOP_WORDS = np.array([int.from_bytes(b"\1" + w.encode(), "big") for w in STOP_WORDS], np.int64)
 _MAX_STOP_WORD = max(map(len, STOP_WORDS))
 
 _BEYOND_ASCII = np.uint8(255)
@@ -103,7 +106,7 @@ def _stop_word(data, i, stop):  # type: ignore[no-untyped-def]
     length = stop - i
     bit = 0
     if 0 < length <= _MAX_STOP_WORD:
-        packed = 0
+        packed: Any = 1
         for k in range(i, stop):
             byte = np.int64(data[k])
             if 65 <= byte <= 90:

@@ -89,7 +89,7 @@ def warm_up() -> None:
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _home(key, mask):  # type: ignore[no-untyped-def]
-    """Return the slot where the search for `key` begins: high bits of a product, which all count."""
+    """Return the slot where the search for `key` begins: high bits of a product mix them all."""
     return np.int64((key * _SPREAD) >> np.uint64(32)) & mask
 
 

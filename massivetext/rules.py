@@ -153,14 +153,12 @@ def measure(batch: pa.RecordBatch, groups: tuple[RuleGroup, ...], models: Models
     data, offsets = text_buffers(column)
     measured: dict[str, Any] = {}
     if RuleGroup.LANGUAGE in groups:
-        if models.language is None:
-            raise ValueError("the language group needs Models.language")
+        assert models.language is not None, "load_models loads it for this group"
         measured["language"], measured["language_probability"] = models.language.predict(
             data, offsets
         )
     if RuleGroup.SAFETY in groups:
-        if models.safety is None:
-            raise ValueError("the safety group needs Models.safety")
+        assert models.safety is not None, "load_models loads it for this group"
         if models.safety.classifier is not None:
             measured["safety_probability"] = models.safety.classifier.predict(data, offsets)
         if models.safety.words is not None:
@@ -269,14 +267,14 @@ def _judge(rule: Rule, signals: Mapping[str, np.ndarray], config: Config) -> _Ve
         assert config.language is not None, "load_models has checked this"
         language = pa.array(_measured(signals, rule), pa.string())
         keep = pa.array([language_code(name) for name in config.language.keep])
-        return _Verdict(~_to_mask(pc.is_in(language, keep)), detail=language)
+        return _Verdict(~np.asarray(pc.is_in(language, keep)), detail=language)
     if rule is Rule.UNSAFE_WORD:
         if config.safety is None or config.safety.words is None:
             return None
         if signal_of(rule) not in signals:
             raise ValueError("signal safety_word was not measured")
         word = pa.array(signals[signal_of(rule)], pa.string())
-        return _Verdict(_to_mask(pc.is_valid(word)), detail=word)
+        return _Verdict(np.asarray(pc.is_valid(word)), detail=word)
 
     if rule is Rule.MIN_PROBABILITY:
         assert config.language is not None, "load_models has checked this"
@@ -299,8 +297,3 @@ def _measured(signals: Mapping[str, np.ndarray], rule: Rule) -> np.ndarray:
     if values is None or pc.any(pc.is_null(pa.array(values), nan_is_null=True)).as_py():
         raise ValueError(f"signal {name} was not measured; measure {group_of(rule)} first")
     return values
-
-
-def _to_mask(array: pa.Array) -> np.ndarray:
-    mask: np.ndarray = array.to_numpy(zero_copy_only=False)
-    return mask

@@ -76,7 +76,7 @@ class Layout:
     def encode(
         self,
         tokens: npt.NDArray[np.unsignedinteger],
-        subset: Integers,
+        subset: npt.NDArray[np.integer],
         sequence: Integers,
         epoch: Integers,
     ) -> npt.NDArray[np.void]:

@@ -7,6 +7,7 @@ is filtered alike on every Python version. `python -m massivetext.unicode` write
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -48,7 +49,7 @@ def decode(data, i, stop):  # type: ignore[no-untyped-def]
     `data` (uint8) should be valid UTF-8. Bytes that are not yield U+FFFD or some other code
     point, but never a read at or past `stop`, a code point above U+10FFFF, or a width of 0.
     """
-    lead = np.int64(data[i])
+    lead: Any = np.int64(data[i])
     point = lead
     width = 1
     if lead >= 0x80:

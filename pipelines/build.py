@@ -1,6 +1,7 @@
 """The driver: every stage in order, each materialised, up to the one asked for."""
 
 import fcntl
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from massivetext.card import card
 from massivetext.config import Config
 from massivetext.config_file import to_yaml
-from massivetext.dataset import atomic_file, write_json
+from massivetext.dataset import atomic_file, remove_temporary, write_json
 from massivetext.errors import ConfigError
 
 from . import clean, deduplicate, documents, measure, mix, overlap, tokenise
@@ -39,34 +40,33 @@ def build(context: Context, config: Config, until: str = "shards") -> dict[str, 
       The manifests by stage name.
     """
     manifests: dict[str, dict[str, Any]] = {}
-
-    def last(stage: str, manifest: dict[str, Any]) -> bool:
-        manifests[stage] = manifest
-        return stage == until
-
     with claimed(context.root):
+        remove_temporary(context.root)
         with atomic_file(context.root / "config.yaml") as out:
             out.write(to_yaml(config).encode())
-        _stages(context, config, manifests, last)
+        for stage, manifest in _stages(context, config):
+            manifests[stage] = manifest
+            if stage == until:
+                break
         write_json(context.root / "card.json", card(context.root))
+        shutil.rmtree(context.root / ".work", ignore_errors=True)
     return manifests
 
 
-def _stages(context: Context, config: Config, done: dict[str, Any], last: Any) -> None:
+def _stages(context: Context, config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Run stage after stage, each from the manifests of those before it."""
     measured = measure.run(context, config)
-    done["measure"] = measured
-    if last("clean", clean.run(context, config, measured)):
-        return
-    if last("deduplicate", deduplicate.run(context, config, measured, done["clean"])):
-        return
-    upstream = (done["clean"], done["deduplicate"])
-    if last("overlap", overlap.run(context, config, measured, *upstream)):
-        return
-    left = documents.run(context, config, measured, *upstream, done["overlap"])
-    if last("documents", left):
-        return
-    if last("tokenizer", tokenise.train_tokenizer_stage(context, config, left)):
-        return
-    if last("tokens", tokenise.tokenise_stage(context, config, left, done["tokenizer"])):
-        return
-    last("shards", mix.run(context, config, done["tokens"]))
+    yield "measure", measured
+    cleaned = clean.run(context, config, measured)
+    yield "clean", cleaned
+    deduplicated = deduplicate.run(context, config, measured, cleaned)
+    yield "deduplicate", deduplicated
+    compared = overlap.run(context, config, measured, cleaned, deduplicated)
+    yield "overlap", compared
+    left = documents.run(context, config, measured, cleaned, deduplicated, compared)
+    yield "documents", left
+    tokenizer = tokenise.train_tokenizer_stage(context, config, left)
+    yield "tokenizer", tokenizer
+    tokens = tokenise.tokenise_stage(context, config, left, tokenizer)
+    yield "tokens", tokens
+    yield "shards", mix.run(context, config, tokens)

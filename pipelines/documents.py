@@ -148,7 +148,7 @@ def run(
         for kind, folder in (("subsets", "documents"), ("heldout", "heldout")):
             body[kind] = {}
             for name in sorted(measured["subsets"]):
-                entries = [
+                entries: list[dict[str, Any]] = [
                     {
                         "path": f"{folder}/{part.name}.parquet",
                         "rows": result.counts.get(f"{folder}/rows", 0),

@@ -216,7 +216,9 @@ def run_parts(
             errors = sorted(results.glob("*.error"))
             if not errors:
                 if isinstance(error, MassivetextError):
-                    raise
+                    raise StageError(
+                        f"stage {stage}: {error}\n(run the same command again to continue)"
+                    ) from error
                 trace = results / "engine.log"
                 trace.write_text(str(error))
                 lines = [line for line in str(error).splitlines() if line.strip()]

@@ -3,8 +3,47 @@
 import re
 import unicodedata
 from collections import Counter
+from functools import lru_cache
+
+import numpy as np
+from hypothesis import strategies as st
+
+from massivetext import unicode
 
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
+
+
+# Pieces that the rules treat apart, and white space of every kind, so that random texts repeat.
+_PIECES = (
+    *("the ", "a", "b", "be ", "To", "#", ".", "..", "...", "…", "•", "-", "*", "—", "– ", "·"),
+    *(" ", "  ", "\n", "\n\n", "\t", "\r\n", "\u3000", "\u00a0", "\u2028", "\x85", "\x1c"),
+    *("é", "e\u0301", "日本", "שלום", "\0", "😀", "1", "_", "longer-than-8-bytes", "12345678"),
+)
+
+
+@lru_cache(maxsize=1)
+def _changed() -> dict[int, None]:
+    """Code points to which the running Python's Unicode gives other classes than the table's."""
+    return dict.fromkeys(np.flatnonzero(unicode.classes() != unicode.python_classes()).tolist())
+
+
+def agreed(text: str) -> str:
+    """Return `text` without the characters about which the Unicode versions disagree."""
+    return text.translate(_changed())
+
+
+def texts() -> st.SearchStrategy[str]:
+    """Texts made of telling pieces, and arbitrary ones."""
+    pieces = st.lists(st.sampled_from(_PIECES), max_size=80).map("".join)
+    few = st.lists(st.sampled_from(("a ", "bb ", "c\n", "a b\n\n")), max_size=60).map("".join)
+    return pieces | few | st.text(st.characters(codec="utf-8")).map(agreed)
+
+
+def batch(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the texts as the kernels take them: UTF-8 bytes and offsets."""
+    encoded = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
+    return np.frombuffer(b"".join(encoded), np.uint8), offsets
 
 
 def _ratio(part: int, whole: int) -> float:
