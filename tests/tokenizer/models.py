@@ -1,19 +1,36 @@
-"""Tiny tokenizers, trained once per run on text that stands in this repository."""
+"""Tiny tokenizers, trained once per run on a text that never changes."""
 
+import random
 from functools import cache
-from pathlib import Path
 
 from massivetext.presets import TOKENIZERS
 from massivetext.tokenizer.encode import Tokenizer
 from massivetext.tokenizer.train import train_model
 
 VOCAB_SIZE = 700
-FOLDER = Path(__file__).parents[2] / "massivetext"
+SYLLABLES = "ba ce di fo gu la me ni po ru sha tho wen zi kra ste pli".split()
+PHRASES = ("of the", "in the", "to be", "it is", "at the end of the", "one of the")
 
 
 @cache
 def texts() -> tuple[str, ...]:
-    return tuple(path.read_text() for path in sorted(FOLDER.glob("[c-e]*.py")))
+    """Return twelve texts of prose and code, always the same."""
+    rng = random.Random(5)
+    words = ["".join(rng.choices(SYLLABLES, k=rng.randint(1, 4))) for _ in range(400)]
+
+    def line() -> str:
+        parts = [rng.choice(PHRASES if rng.random() < 0.4 else words) for _ in range(10)]
+        return " ".join(parts).capitalize() + rng.choice([".", " (1984).", "!", ": 37, 208."])
+
+    def code() -> str:
+        name, value = rng.sample(words, 2)
+        return (
+            f"def {name}({value}):\n    if {value} > {rng.randint(0, 999)}:\n        return None\n"
+        )
+
+    return tuple(
+        "\n".join(code() if rng.random() < 0.4 else line() for _ in range(60)) for _ in range(12)
+    )
 
 
 @cache
