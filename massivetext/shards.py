@@ -6,7 +6,7 @@ byte. Files are memory-mapped, so opening costs nothing and any number of proces
 
 import mmap
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -210,13 +210,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             "use the one that wrote it, or run massivetext mix again"
         )
     return manifest
-
-
-def verify(folder: Path | str, *, quiet: bool = False) -> Iterator[str]:
-    """Prove the shards in `folder` against their manifest: see `verify_shards.verify`."""
-    from . import verify_shards  # compiles its kernels; readers of shards need none
-
-    return verify_shards.verify(folder, quiet=quiet)
 
 
 def _map(path: Path) -> mmap.mmap:

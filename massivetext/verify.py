@@ -38,7 +38,7 @@ def verify(root: Path) -> Iterator[str]:
         config = load(root / "config.yaml").config
         yield _no_overlap(root, manifests["documents"], config)
     if "shards" in manifests:
-        from .shards import verify as verify_shards
+        from .verify_shards import verify as verify_shards
 
         yield from verify_shards(root / "shards")
 

@@ -13,8 +13,9 @@ from massivetext.dataset import sha256_file
 from massivetext.errors import InputError, VerifyError
 from massivetext.mixture import plan
 from massivetext.order import Order
-from massivetext.shards import Shards, verify
+from massivetext.shards import Shards
 from massivetext.tfrecord import layout
+from massivetext.verify_shards import verify
 
 LENGTH = 8
 PAD = 1

@@ -13,8 +13,9 @@ from massivetext.mixture import plan
 from massivetext.pipelines import mix
 from massivetext.pipelines.execute import Engine
 from massivetext.pipelines.stage import Context, Part, PartOutput
-from massivetext.shards import Shards, verify
+from massivetext.shards import Shards
 from massivetext.tokens import TokenStore
+from massivetext.verify_shards import verify
 
 EOS, PAD = 1, 0
 TOKENS = {"books": (700, 451), "github": (90,), "news": (0, 33)}
