@@ -3,6 +3,9 @@
 import gzip
 import hashlib
 import json
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -31,10 +34,13 @@ def run(text: str, workers: int = 1, until: str = "shards") -> tuple[Path, dict]
 
 
 def hashes(root: Path) -> dict[str, str]:
+    """Return the sha256 of every file that a build makes, by path."""
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name not in (".lock", "config.yaml")
+        if path.is_file()
+        and path.name not in (".lock", "config.yaml")
+        and path.relative_to(root).parts[0] not in ("checkpoints", "train")
     }
 
 
@@ -73,6 +79,26 @@ def test_same_bytes_with_other_workers_and_order_of_inputs(built, tmp_path):
     assert other != text
     second, _ = run(other.replace(f"output: {root}/out", f"output: {tmp_path}/again"))
     assert hashes(second) == hashes(out)
+
+
+def test_a_killed_build_continues_to_the_same_bytes(built, tmp_path):
+    root, text, out, _ = built
+    config = tmp_path / "killed.yaml"
+    config.write_text(text.replace(f"output: {root}/out", f"output: {tmp_path}/killed"))
+    command = [sys.executable, "-m", "massivetext", "build", str(config), "--workers", "2"]
+    for stage in ("clean", "documents"):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (tmp_path / f"killed/manifests/{stage}.json").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    again, _ = run(config.read_text())
+    assert hashes(again) == hashes(out)
+    assert not list(again.rglob("*.tmp-*"))
+    assert not (again / ".work").exists()
 
 
 def test_a_second_run_does_nothing(built):
