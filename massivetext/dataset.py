@@ -15,6 +15,7 @@ A file appears under its name only when it is whole: it is written as `.name.tmp
 the disk and renamed.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import StageError
+from .errors import ConfigError, StageError
 
 ROW_GROUP_BYTES = 64 << 20
 
@@ -95,6 +96,26 @@ def atomic_file(path: Path) -> Iterator[HashingFile]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(root: Path) -> Iterator[None]:
+    """Hold the output folder for one run.
+
+    Raises:
+      ConfigError: the folder cannot be written, or another run holds it.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = open(root / ".lock", "w")  # noqa: SIM115 - held for the whole block
+    except OSError as error:
+        raise ConfigError(f"output {root} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another massivetext is working in {root}; wait for it") from error
+        yield
 
 
 def remove_temporary(root: Path) -> None:

@@ -1,36 +1,16 @@
 """The driver: every stage in order, each materialised, up to the one asked for."""
 
-import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from massivetext.card import card
 from massivetext.config import Config
 from massivetext.config_file import to_yaml
-from massivetext.dataset import atomic_file, remove_temporary, write_json
-from massivetext.errors import ConfigError
+from massivetext.dataset import atomic_file, claimed, remove_temporary, write_json
 
 from . import clean, deduplicate, documents, measure, mix, overlap, tokenise
 from .stage import Context
-
-
-@contextmanager
-def claimed(root: Path) -> Iterator[None]:
-    """Hold the output folder for one run; a second one gets a clear error."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = open(root / ".lock", "w")  # noqa: SIM115 - held for the whole block
-    except OSError as error:
-        raise ConfigError(f"output {root} cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"another massivetext is working in {root}; wait for it") from error
-        yield
 
 
 def build(context: Context, config: Config, until: str = "shards") -> dict[str, dict[str, Any]]:

@@ -29,6 +29,13 @@ ENVIRONMENT_URN = "massivetext:env:forked_worker:v1"
 STOP_SECONDS = 10.0
 LOG_LINES = 30
 
+# Libraries that start threads when they are imported; a process with threads must not fork. One
+# thread for BLAS is right for the workers as well: there is one of them per core.
+SINGLE_THREAD = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+
 
 class WorkerServer:
     """The driver's end of `worker_server`: one per driver, started when first needed."""
@@ -46,7 +53,11 @@ class WorkerServer:
 
     def __init__(self) -> None:
         events, write_end = os.pipe()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {
+            **os.environ,
+            **SINGLE_THREAD,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
         # Its own session, so that Ctrl-C reaches the driver alone, which then ends the workers.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "massivetext.pipelines.worker_server", str(write_end)],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..card import tables
 from ..config_file import load
-from ..dataset import atomic_file, read_json
+from ..dataset import atomic_file, claimed, read_json
 from ..errors import ConfigError, MassivetextError
 from ..progress import Progress, human_seconds
 from .train import result_table
@@ -33,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
     build(Context(root, Engine(workers=options.workers)), config)
     from massivetext.trainer.train import train
 
-    result = train(root, config)
+    with claimed(root):
+        result = train(root, config)
     print()
     print(tables(read_json(root / "card.json")))
     print()

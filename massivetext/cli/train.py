@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..card import align
 from ..config import Config
 from ..config_file import load
+from ..dataset import claimed
 from ..errors import ConfigError, MassivetextError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def run(options: argparse.Namespace) -> int:
 def _train(root: Path, config: Config, options: argparse.Namespace) -> int:
     from massivetext.trainer.train import train
 
-    result = train(root, config, quiet=options.quiet)
+    with claimed(root):
+        result = train(root, config, quiet=options.quiet)
     print(result_table(result))
     return 0
 
