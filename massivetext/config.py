@@ -265,6 +265,10 @@ class Train:
         _known("optimizer", self.optimizer, ("adam", "adamw"))
         _known("precision", self.precision, ("float32", "mixed"))
         _positive(self, "steps", "batch_size", "clip_norm", "checkpoint_every")
+        for key, value in (self.override or {}).items():
+            _known("override", key, ("layers", "d_model", "heads", "kv_size", "ffw"))
+            if value <= 0:
+                raise ValueError(f"override.{key} is {value}; it must be more than 0")
         if self.warmup_steps < 0 or self.evaluate_every < 0:
             raise ValueError("warmup_steps and evaluate_every must be at least 0")
 

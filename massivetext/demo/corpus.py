@@ -54,7 +54,7 @@ def gather(folder: Path) -> dict[str, int]:
 
 def _write(path: Path, records: Iterator[Record] | list[Record]) -> int:
     count = 0
-    with open(path, "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as out:
+    with open(path, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as out:
         for record in records:
             # Text comes from files of other people; Arrow takes valid Unicode only.
             clean = {k: v.encode("utf-8", "replace").decode() for k, v in record.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from massivetext.card import tables
 from massivetext.cli.main import main
 from massivetext.config_file import parse
 from massivetext.dataset import read_json
@@ -69,6 +70,18 @@ def test_every_document_is_accounted_for(built):
     lines = list(verify(out))
     assert any("all 95 documents" in line for line in lines)
     assert any("overlap: none of" in line for line in lines)
+
+
+def test_the_card_follows_every_document(built):
+    _, _, out, _ = built
+    books = read_json(out / "card.json")["subsets"]["books"]
+    stages = ("read", "clean", "exact", "near", "overlap")
+    assert [books[stage]["documents"] for stage in stages] == [45, 45, 43, 41, 40]
+    assert books["heldout"]["documents"] == 4
+    assert books["training"]["documents"] == 36
+    text = tables(read_json(out / "card.json"))
+    assert "min_stop_words" in text
+    assert f"{books['tokens']:,}" in text
 
 
 def test_same_bytes_with_other_workers_and_order_of_inputs(built, tmp_path):
