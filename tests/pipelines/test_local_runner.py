@@ -144,11 +144,13 @@ def test_no_process_outlives_the_driver(tmp_path, name):
     script = tmp_path / "driver.py"
     script.write_text(
         textwrap.dedent("""
-            import os, sys, time
+            import os, signal, sys, time
             from pathlib import Path
             import apache_beam as beam
             from massivetext.pipelines.execute import Engine, execute
 
+            # A test run in the background may have been told to ignore it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             folder = sys.argv[1]
             def main(pipeline):
                 def work(part):
