@@ -21,6 +21,7 @@ from massivetext.errors import StageError
 from massivetext.extract import extract_batch
 from massivetext.readers import Split, fingerprint, plan, read
 
+from .parts import read_batches
 from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
 
 VERSION = 1
@@ -121,7 +122,7 @@ def run(context: Context, config: Config) -> dict[str, Any]:
 
     def produce(key: str) -> dict[str, Any]:
         results = run_parts(context, "measure", key, parts, Measure(config))
-        check_dead_letters(config, "measure", results)
+        check_dead_letters(context.root, config, "measure", results)
         subsets: dict[str, Any] = {}
         for part, result in zip(parts, results, strict=True):
             entry = subsets.setdefault(part.arguments["subset"], {"counts": {}, "parts": []})
@@ -152,7 +153,7 @@ def _models(config: Config) -> dict[str, Any]:
     return {**found, "safety_label": config.safety.label if config.safety else None}
 
 
-def check_dead_letters(config: Config, stage: str, results: list[PartResult]) -> None:
+def check_dead_letters(root: Path, config: Config, stage: str, results: list[PartResult]) -> None:
     """Stop when too many records were set aside: something is wrong with the data or the config."""
     counts = add_counts(results)
     dead = counts.get("dead_letters", 0)
@@ -160,8 +161,9 @@ def check_dead_letters(config: Config, stage: str, results: list[PartResult]) ->
     limit = config.dead_letters.max_fraction
     if dead > limit * total:
         files = [f.path for r in results for f in r.files if f.path.startswith(f"dead/{stage}/")]
+        [first] = next(read_batches(root / files[0], ["error"], rows=1)).column("error").to_pylist()
         raise StageError(
             f"stage {stage}: {dead} of {total} records could not be processed, more than "
-            f"dead_letters.max_fraction = {limit}; look at {files[0]} (columns source and error), "
-            "repair the input, or raise the limit if they may go"
+            f"dead_letters.max_fraction = {limit}; the first: {first}; all are in {files[0]} and "
+            "beside it. Repair the input, or raise the limit if they may go"
         )
