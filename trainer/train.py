@@ -86,7 +86,7 @@ def train(root: Path, config: Config, *, quiet: bool = False) -> TrainResult:
     if not quiet:
         flops = flops_per_token(size, length) * batch_tokens * plan.steps
         say(
-            f"{plan.model}: {parameters / 1e6:,.2f} M parameters ({size.layers} layers, d_model "
+            f"{title(config)}: {parameters / 1e6:,.2f} M parameters ({size.layers} layers, d_model "
             f"{size.d_model}, {size.heads} heads), {plan.steps:,} steps of {batch_tokens:,} tokens,"
             f" {flops:.2e} FLOPs, {mesh.size} {jax.default_backend()} device(s)"
         )
@@ -180,7 +180,7 @@ def train(root: Path, config: Config, *, quiet: bool = False) -> TrainResult:
 
             # The result, read from the last checkpoint's own account: a finished run that is
             # started again says the same as when it finished.
-            metrics.plot(f"{plan.model}, {parameters / 1e6:,.1f} M parameters")
+            metrics.plot(f"{title(config)}, {parameters / 1e6:,.1f} M parameters")
 
         tokens = plan.steps * batch_tokens
         result = TrainResult(
@@ -202,6 +202,11 @@ def train(root: Path, config: Config, *, quiet: bool = False) -> TrainResult:
             f"loss {result.loss_first:.3f} -> {result.loss_last:.3f}, {result.checkpoint}"
         )
     return result
+
+
+def title(config: Config) -> str:
+    """Return what to call the model: a changed preset is no longer the published size."""
+    return f"{config.train.model}{' (dimensions overridden)' if config.train.override else ''}"
 
 
 def recipe(config: Config) -> dict[str, Any]:

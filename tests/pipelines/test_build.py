@@ -242,7 +242,10 @@ def test_bad_lines_are_set_aside_and_good_ones_kept(tmp_path):
 
 def test_too_many_bad_lines_stop_the_stage(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "good"}\nbad\n')
-    with pytest.raises(StageError, match=r"1 of 2 records could not .*max_fraction.*the first: a\.jsonl:2: invalid JSON"):
+    with pytest.raises(
+        StageError,
+        match=r"1 of 2 records could not .*max_fraction.*the first: a\.jsonl:2: invalid JSON",
+    ):
         bad(tmp_path, "a.jsonl", limit=0.4)
 
 
