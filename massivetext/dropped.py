@@ -2,6 +2,9 @@
 
 import pyarrow as pa
 
+# The stages that drop documents, in their order: the folders below `dropped/`.
+DROP_STAGES = ("clean", "exact", "near", "overlap")
+
 DROPPED = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),

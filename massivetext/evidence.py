@@ -9,9 +9,9 @@ import pyarrow.dataset as ds
 
 from . import rules
 from .config_file import load
+from .dropped import DROP_STAGES
 from .errors import ConfigError
 
-DROP_STAGES = ("clean", "exact", "near", "overlap")
 EXCERPT = 300
 
 

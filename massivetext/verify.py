@@ -15,9 +15,8 @@ from .config import Config
 from .config_file import load
 from .dataset import sha256_file, sha256_json
 from .document import text_buffers
+from .dropped import DROP_STAGES
 from .errors import VerifyError
-
-DROP_STAGES = ("clean", "exact", "near", "overlap")
 
 
 def verify(root: Path) -> Iterator[str]:

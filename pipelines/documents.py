@@ -16,6 +16,7 @@ from massivetext.config import Config
 from massivetext.config_file import to_dict
 from massivetext.dataset import sha256_json
 from massivetext.document import text_buffers
+from massivetext.dropped import DROP_STAGES
 from massivetext.hashing import hash_rows
 
 from .measure import MEASURED
@@ -23,7 +24,6 @@ from .parts import keep_mask, measured_parts, read_batches
 from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
 
 VERSION = 1
-DROP_STAGES = ("clean", "exact", "near", "overlap")
 HELDOUT_SALT = 0x48454C44
 
 
