@@ -5,11 +5,12 @@ Layout (DESIGN: every stage materialised, evidence beside it):
     measured/<subset>/*.parquet   every readable document with its signals, before any decision
     dropped/<stage>/<subset>/*.parquet   one row per dropped document: rule, value, threshold
     dead/<stage>/*.parquet        records that could not be read or processed
+    sketches/<subset>/*.parquet   hashes and MinHash bands of the documents that passed the rules
     duplicates/ overlaps/         who duplicates whom; which test item a document copies
     documents/<subset>/*.parquet  what is left: the training documents
     heldout/<subset>/*.parquet    documents set aside for evaluation
     tokenizer/ tokens/<subset>/ shards/ checkpoints/ card.json
-    <stage>.manifest.json under manifests/
+    manifests/<stage>.json        what each stage depends on, counted and wrote
 
 A file appears under its name only when it is whole: it is written as `.name.tmp-<pid>`, flushed to
 the disk and renamed.

@@ -9,7 +9,7 @@ import bz2
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from ..errors import InputError
 
@@ -21,44 +21,39 @@ class DamagedError(Exception):
     """The container of the records is broken from here on; the message is the cause."""
 
 
-class _Codec(Protocol):
+class _Codec:
+    """A decompressor of one member, stream or frame, whichever library it is from."""
+
     errors: tuple[type[Exception], ...]
     piece: int  # compressed bytes fed at once: bounds what one call can decompress to
-
-    def feed(self, data: bytes) -> Iterator[bytes]: ...
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused(self) -> bytes: ...
-
-
-class _Gzip:
-    """One gzip member. zlib expands at most 1,032 times, so a piece gives at most 66 MB."""
-
-    errors: tuple[type[Exception], ...] = (zlib.error,)
-    piece = 1 << 16
-
-    def __init__(self) -> None:
-        self._codec = zlib.decompressobj(wbits=31)
+    _codec: Any
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         yield self._codec.decompress(data)
 
     @property
     def eof(self) -> bool:
-        return self._codec.eof
+        return bool(self._codec.eof)
 
     @property
     def unused(self) -> bytes:
-        return self._codec.unused_data
+        return bytes(self._codec.unused_data)
 
 
-class _Bz2:
+class _Gzip(_Codec):
+    """One gzip member. zlib expands at most 1,032 times, so a piece gives at most 66 MB."""
+
+    errors = (zlib.error,)
+    piece = 1 << 16
+
+    def __init__(self) -> None:
+        self._codec = zlib.decompressobj(wbits=31)
+
+
+class _Bz2(_Codec):
     """One bzip2 stream, output bounded: 40 bytes of it can stand for 45 MB."""
 
-    errors: tuple[type[Exception], ...] = (OSError,)
+    errors = (OSError,)
     piece = 1 << 16
 
     def __init__(self) -> None:
@@ -69,16 +64,8 @@ class _Bz2:
         while not self._codec.eof and not self._codec.needs_input:
             yield self._codec.decompress(b"", BZ2_OUTPUT)
 
-    @property
-    def eof(self) -> bool:
-        return self._codec.eof
 
-    @property
-    def unused(self) -> bytes:
-        return self._codec.unused_data
-
-
-class _Zstd:
+class _Zstd(_Codec):
     """One Zstandard frame. A block of 4 bytes can give 128 KiB, hence the small pieces."""
 
     piece = 1 << 12
@@ -86,19 +73,8 @@ class _Zstd:
     def __init__(self) -> None:
         import zstandard
 
-        self.errors: tuple[type[Exception], ...] = (zstandard.ZstdError,)
+        self.errors = (zstandard.ZstdError,)
         self._codec = zstandard.ZstdDecompressor().decompressobj()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        yield self._codec.decompress(data)
-
-    @property
-    def eof(self) -> bool:
-        return self._codec.eof
-
-    @property
-    def unused(self) -> bytes:
-        return self._codec.unused_data
 
 
 _CODECS: dict[str, tuple[str, Callable[[], _Codec]]] = {

@@ -101,7 +101,7 @@ def test_yaml_cannot_build_objects_or_loop():
     assert "my.yaml:1" in error(
         "output: !!python/object/apply:os.system [id]\nsubsets: {a: {input: x}}"
     )
-    assert "&" not in error("output: o\nsubsets: &a {x: *a}")
+    assert "unknown key 'x' in subsets.x" in error("output: o\nsubsets: &a {x: *a}")
 
 
 def test_missing_file_suggests_a_neighbour(tmp_path):

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnknownMarkWarning"),
 ]
 
-# Each of these fails on Beam's own runner with worker processes as well.
+# Beam's own runner with worker processes fails or skips each of these as well.
 KNOWN_FAILURES = {
     "test_batch_rebatch_pardos": "expects a warning in the driver; the worker gives it",
     "test_metrics": "Beam cannot merge string sets of two bundles and skips it with many workers",
