@@ -7,6 +7,22 @@ that names the field; `config_file` adds the file and the line. Nothing here tou
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .config_rules import (
+    C4,
+    GOPHER,
+    NEED_SECTION,
+    Classifier,
+    FineWeb,
+    Language,
+    Quality,
+    Repetition,
+    RuleGroup,
+    RuleName,
+    Safety,
+    Url,
+    fraction,
+    positive,
+)
 from .presets import MIXTURES, MODELS, TOKENIZERS
 
 
@@ -22,27 +38,19 @@ class Format(StrEnum):
     HTML = "html"
 
 
-class RuleGroup(StrEnum):
-    """A group of filter rules, in the order in which Gopher applies them."""
+class Mask(StrEnum):
+    """Personal data that is replaced in the text of a subset."""
 
-    LANGUAGE = "language"
-    SAFETY = "safety"
-    QUALITY = "quality"
-    REPETITION = "repetition"
+    EMAIL = "email"
+    IP = "ip"
 
 
-def _fraction(owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} is {value}; it is a fraction, from 0 to 1")
+class Extractor(StrEnum):
+    """What turns HTML into text: Gopher's method (ours), or a library of the extra `html`."""
 
-
-def _positive(owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value <= 0:
-            raise ValueError(f"{name} is {value}; it must be more than 0")
+    GOPHER = "gopher"
+    TRAFILATURA = "trafilatura"
+    RESILIPARSE = "resiliparse"
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,14 @@ class Subset:
 
     `rules` unset means the papers' choice: language identification for every subset, safety,
     quality and repetition for `massiveweb` only (Gopher, section A.1.1), and none for `github`,
-    because a language identifier of prose cannot judge code.
+    because a language identifier of prose cannot judge code. `mask` names personal data to replace.
     """
 
     input: tuple[str, ...]
     format: Format = Format.JSONL
-    rules: tuple[RuleGroup, ...] | None = None
+    rules: tuple[RuleName, ...] | None = None
     include: tuple[str, ...] = ("*",)
+    mask: tuple[Mask, ...] = ()
     fields: FieldNames = field(default_factory=FieldNames)
 
     def __post_init__(self) -> None:
@@ -76,86 +85,25 @@ class Subset:
 
 
 @dataclass(frozen=True)
-class Language:
-    """Content filter by fastText language identification (Gopher, A.1.1, 'Content Filtering')."""
+class Extraction:
+    """Which extractor reads HTML, and how long a library may take for one page."""
 
-    model: str
-    keep: tuple[str, ...] = ("en",)
-    min_probability: float = 0.5
-
-    def __post_init__(self) -> None:
-        _fraction(self, "min_probability")
-        if not self.keep:
-            raise ValueError("keep is empty; name at least one language, such as en")
-
-
-@dataclass(frozen=True)
-class Safety:
-    """Content filter for unsafe pages: a fastText classifier, a word list, or both.
-
-    `model` gives the probability of `label`; `words` is a file of one word or phrase a line, and a
-    page that holds any of them is dropped, as C4 does.
-    """
-
-    model: str | None = None
-    label: str = "unsafe"
-    max_probability: float = 0.5
-    words: str | None = None
+    extractor: Extractor = Extractor.GOPHER
+    seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        _fraction(self, "max_probability")
-        if self.model is None and self.words is None:
-            raise ValueError("safety needs a model (a fastText classifier) or words (a word list)")
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Thresholds of Gopher's quality rules (A.1.1, 'Quality Filtering')."""
-
-    min_words: int = 50
-    max_words: int = 100_000
-    min_mean_word_length: float = 3.0
-    max_mean_word_length: float = 10.0
-    max_hash_ratio: float = 0.1
-    max_ellipsis_ratio: float = 0.1
-    max_bullet_lines: float = 0.9
-    max_ellipsis_lines: float = 0.3
-    min_alphabetic_words: float = 0.8
-    min_stop_words: int = 2
-
-    def __post_init__(self) -> None:
-        _fraction(self, "max_bullet_lines", "max_ellipsis_lines", "min_alphabetic_words")
-        if self.min_words > self.max_words:
-            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
-
-
-@dataclass(frozen=True)
-class Repetition:
-    """Thresholds of Gopher's repetition rules (Table A1): a document above any is dropped."""
-
-    max_duplicate_lines: float = 0.30
-    max_duplicate_paragraphs: float = 0.30
-    max_duplicate_line_characters: float = 0.20
-    max_duplicate_paragraph_characters: float = 0.20
-    max_top_2gram: float = 0.20
-    max_top_3gram: float = 0.18
-    max_top_4gram: float = 0.16
-    max_duplicate_5gram: float = 0.15
-    max_duplicate_6gram: float = 0.14
-    max_duplicate_7gram: float = 0.13
-    max_duplicate_8gram: float = 0.12
-    max_duplicate_9gram: float = 0.11
-    max_duplicate_10gram: float = 0.10
-
-    def __post_init__(self) -> None:
-        _fraction(self, *vars(self))
+        positive(self, "seconds")
 
 
 @dataclass(frozen=True)
 class Deduplicate:
-    """Exact and near-duplicate removal by 13-gram Jaccard (Gopher, A.1.1)."""
+    """Exact and near-duplicate removal by 13-gram Jaccard (Gopher, A.1.1).
+
+    `by_url` also removes, within a subset, all but one of the documents with one address.
+    """
 
     enabled: bool = True
+    by_url: bool = False
     ngram: int = 13
     jaccard: float = 0.8
     bands: int = 32
@@ -163,8 +111,8 @@ class Deduplicate:
     except_: tuple[str, ...] = ("wikipedia", "github")
 
     def __post_init__(self) -> None:
-        _fraction(self, "jaccard")
-        _positive(self, "ngram", "bands", "rows")
+        fraction(self, "jaccard")
+        positive(self, "ngram", "bands", "rows")
 
 
 @dataclass(frozen=True)
@@ -182,8 +130,8 @@ class Overlap:
     wikipedia_titles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _fraction(self, "jaccard")
-        _positive(self, "ngram")
+        fraction(self, "jaccard")
+        positive(self, "ngram")
 
 
 @dataclass(frozen=True)
@@ -211,7 +159,7 @@ class Tokenizer:
 
     def __post_init__(self) -> None:
         _known("preset", self.preset, TOKENIZERS)
-        _positive(self, "sample_bytes")
+        positive(self, "sample_bytes")
         if self.vocab_size is not None and not 300 <= self.vocab_size <= 1_000_000:
             raise ValueError(f"vocab_size is {self.vocab_size}; it must be from 300 to 1,000,000")
 
@@ -229,7 +177,7 @@ class Mixture:
 
     def __post_init__(self) -> None:
         _known("preset", self.preset, MIXTURES)
-        _positive(self, "tokens", "sequence_length", "max_epochs", "shard_sequences")
+        positive(self, "tokens", "sequence_length", "max_epochs", "shard_sequences")
         if self.weights is not None:
             total = sum(self.weights.values())
             for name, weight in self.weights.items():
@@ -264,7 +212,7 @@ class Train:
         _known("model", self.model, MODELS)
         _known("optimizer", self.optimizer, ("adam", "adamw"))
         _known("precision", self.precision, ("float32", "mixed"))
-        _positive(self, "steps", "batch_size", "clip_norm", "checkpoint_every")
+        positive(self, "steps", "batch_size", "clip_norm", "checkpoint_every")
         for key, value in (self.override or {}).items():
             _known("override", key, ("layers", "d_model", "heads", "kv_size", "ffw"))
             if value <= 0:
@@ -280,7 +228,7 @@ class DeadLetterLimit:
     max_fraction: float = 0.01
 
     def __post_init__(self) -> None:
-        _fraction(self, "max_fraction")
+        fraction(self, "max_fraction")
 
 
 @dataclass(frozen=True)
@@ -290,10 +238,15 @@ class Config:
     output: str
     subsets: dict[str, Subset]
     seed: int = 1
+    extraction: Extraction = field(default_factory=Extraction)
+    url: Url | None = None
     language: Language | None = None
     safety: Safety | None = None
+    classifier: Classifier | None = None
     quality: Quality = field(default_factory=Quality)
     repetition: Repetition = field(default_factory=Repetition)
+    c4: C4 = field(default_factory=C4)
+    fineweb: FineWeb = field(default_factory=FineWeb)
     deduplicate: Deduplicate = field(default_factory=Deduplicate)
     overlap: Overlap = field(default_factory=Overlap)
     heldout: HeldOut = field(default_factory=HeldOut)
@@ -309,17 +262,24 @@ class Config:
             raise ValueError(f"seed is {self.seed}; it must be from 0 to 2**63 - 1")
 
     def rules(self, subset: str) -> tuple[RuleGroup, ...]:
-        """Return the rule groups that apply to `subset`, in Gopher's order."""
+        """Return the rule groups that apply to `subset`, in the order of `RuleGroup`."""
         chosen = self.subsets[subset].rules
         if chosen is not None:
-            return tuple(group for group in RuleGroup if group in chosen)
+            named = {RuleGroup(name) for name in chosen if name is not RuleName.GOPHER}
+            return tuple(
+                group
+                for group in RuleGroup
+                if group in named or (group in GOPHER and RuleName.GOPHER in chosen)
+            )
         if subset == "github":
             return ()
-        groups = [RuleGroup.LANGUAGE] if self.language else []
-        if subset == "massiveweb":
-            groups += [RuleGroup.SAFETY] if self.safety else []
-            groups += [RuleGroup.QUALITY, RuleGroup.REPETITION]
-        return tuple(groups)
+        web = (RuleGroup.URL, RuleGroup.SAFETY, RuleGroup.CLASSIFIER)
+        groups = {RuleGroup.LANGUAGE, *((*web, *GOPHER) if subset == "massiveweb" else ())}
+        return tuple(
+            group
+            for group in RuleGroup
+            if group in groups and (group not in NEED_SECTION or getattr(self, group) is not None)
+        )
 
 
 def _known(key: str, value: str, valid: object) -> None:

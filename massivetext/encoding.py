@@ -1,14 +1,18 @@
 """Bytes of a web page to text: which encoding, and never an error.
 
 The order is the HTML standard's: byte order mark, HTTP header, declaration in the first KB, then
-the content itself. Labels mean what browsers take them for (WHATWG Encoding): `latin1` and `ascii`
-are windows-1252, `gb2312` is GB18030, `shift_jis` is windows-31J.
+the content itself: UTF-8 if it is, else what Firefox's detector (chardetng) takes it for. Labels
+mean what browsers take them for (WHATWG Encoding): `latin1` and `ascii` are windows-1252, `gb2312`
+is GB18030, `shift_jis` is windows-31J.
 """
 
 import codecs
 import re
 
+import numpy as np
+
 DECLARATION_BYTES = 1024
+DETECTION_BYTES = 1 << 16
 FALLBACK = "cp1252"
 
 _BOMS = (
@@ -65,6 +69,7 @@ _DECLARATION = re.compile(
     rb"|<\?xml\s[^>]*?\bencoding\s*=\s*[\"']([^\"'>]+)",
     re.IGNORECASE,
 )
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 _PUNCTUATION = re.compile(r"[^a-z0-9]+")
 
@@ -89,7 +94,27 @@ def decode(content: bytes, charset: str | None) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        return content.decode(FALLBACK, "replace")
+        return content.decode("utf-8" if _nearly_utf8(content) else _detected(content), "replace")
+
+
+def _nearly_utf8(content: bytes) -> bool:
+    """Whether under a tenth of the characters beyond ASCII is damaged, as where a page was cut."""
+    leads = np.count_nonzero(np.frombuffer(content, np.uint8) >= 0xC0)
+    return bool(content.decode("utf-8", "replace").count("\ufffd") * 10 < leads)
+
+
+def _detected(content: bytes) -> str:
+    """Return Python's codec for what the first 64 KiB from the first byte beyond ASCII look like.
+
+    That byte never stands inside a character, in any encoding of the web.
+    """
+    from chardetng_py.detector import EncodingDetector
+
+    first = _NOT_ASCII.search(content)
+    start = first.start() if first else 0
+    detector = EncodingDetector()
+    detector.feed(content[start : start + DETECTION_BYTES], last=True)
+    return codec_of(detector.guess(tld=None, allow_utf8=False)) or FALLBACK
 
 
 def _declared(content: bytes) -> str | None:

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numba import njit
 
-from .classifier import LABEL_PREFIX, Classifier, first_lines
+from . import classifier
+from .classifier import LABEL_PREFIX, Classifier
+from .quality import readonly
+from .unicode import classes
+from .words import skip_space
 
 # What the model says nothing about: ISO 639-2's code for 'undetermined'.
 UNDETERMINED = "und"
@@ -46,22 +51,37 @@ class LanguageModel:
     def __init__(self, path: str | Path):
         """Load the model; raises ConfigError as `classifier.Classifier` does."""
         self._classifier = Classifier(path)
-        self._codes = {label: language_code(label) for label in self._classifier.labels}
+        codes = [language_code(label) for label in self._classifier.labels]
+        self._codes = pa.array([*codes, UNDETERMINED], pa.string())
 
     def predict(self, data: np.ndarray, offsets: np.ndarray) -> tuple[pa.Array, np.ndarray]:
         """Return `(language, probability)` of n documents: strings, and float32 in [0, 1].
 
-        The start of the text decides (`classifier.MAX_BYTES`). A text for which the model names
-        nothing is `UNDETERMINED`, with probability 0; so is one of white space alone, for which a
-        model would name whatever it saw most.
+        The whole text decides. A text for which the model names nothing is `UNDETERMINED`, with
+        probability 0; so is one of white space alone, for which a model would name whatever it
+        saw most.
         """
-        lines = first_lines(data, offsets)
-        labels, probabilities = self._classifier.predict(lines, 1)
-        languages = [UNDETERMINED] * len(lines)
-        best = np.zeros(len(lines), np.float32)
-        for row, line in enumerate(lines):
-            if len(labels[row]) and line and not line.isspace():
-                languages[row] = self._codes[labels[row][0]]
-                best[row] = probabilities[row][0]
+        labels, probabilities = self._classifier.predict(data, offsets)
+        label, probability = labels[:, 0], probabilities[:, 0]
+        undetermined = label < 0
+        _mark_blank(readonly(data), readonly(offsets), classes(), undetermined)
+        label[undetermined] = len(self._codes) - 1
+        probability[undetermined] = 0
         # fastText's softmax reaches 1.00001.
-        return pa.array(languages, pa.string()), np.minimum(best, np.float32(1))
+        return self._codes.take(pa.array(label)), np.minimum(probability, np.float32(1))
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them from the cache."""
+    classifier.warm_up()
+    empty = readonly(np.zeros(0, np.uint8)), readonly(np.zeros(1, np.int64))
+    _mark_blank(*empty, classes(), np.zeros(0, np.bool_))
+
+
+@njit(cache=True, nogil=True)
+def _mark_blank(data, offsets, classes, blank):
+    """Set `blank` (bool [n]) for texts without a character that is not white space."""
+    for text in range(len(offsets) - 1):
+        i, _, _ = skip_space(data, offsets[text], offsets[text + 1], classes)
+        if i == offsets[text + 1]:
+            blank[text] = True

@@ -3,13 +3,23 @@
 `rules` holds them against the thresholds of `config.Quality`.
 """
 
-from typing import Any
-
 import numba
 import numpy as np
 
+from .scan import (
+    BLOCK,
+    between,
+    carry_through,
+    character_bits,
+    highest,
+    load,
+    lowest,
+    ones,
+    padded,
+    white_space,
+    word_bounds,
+)
 from .unicode import ALPHABETIC, PUNCTUATION, SPACE, classes, decode
-from .words import skip_space
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
@@ -20,12 +30,27 @@ DASHES = "-*–—"
 
 _BULLETS = np.array(sorted(map(ord, BULLETS)), np.int64)
 _DASHES = np.array(sorted(map(ord, DASHES)), np.int64)
-# A leading 1 keeps the length: NUL bytes are characters like any other.
-_STOP_WORDS = np.array([int.from_bytes(b"\1" + w.encode(), "big") for w in STOP_WORDS], np.int64)
-_MAX_STOP_WORD = max(map(len, STOP_WORDS))
+# Each has two to four letters, none is the beginning of another.
+_STOP_WORDS = np.array([int.from_bytes(w.encode(), "little") for w in STOP_WORDS], np.uint64)
+_STOP_WORD_LENGTHS = np.array([len(w) for w in STOP_WORDS], np.int64)
+_STOP_WORD_MASKS = np.array([(1 << 8 * len(w)) - 1 for w in STOP_WORDS], np.uint64)
+_ALL_STOP_WORDS = (1 << len(STOP_WORDS)) - 1
+# This bit makes letters lower case; it makes letters of nothing else.
+_LOWER_CASE = np.uint64(0x2020202020202020)
 
-_BEYOND_ASCII = np.uint8(255)
-_DOT, _HASH, _ELLIPSIS, _ASCII_CASE = ord("."), ord("#"), ord("…"), 0x20
+# The bits of the stop words that begin with two letters, by five bits of each letter.
+_BY_INITIALS = np.zeros(1 << 10, np.uint8)
+for _k, _word in enumerate(STOP_WORDS):
+    _BY_INITIALS[(ord(_word[1]) & 31) << 5 | (ord(_word[0]) & 31)] |= np.uint8(1 << _k)
+
+_DOT, _HASH, _LINE_FEED = ord("."), ord("#"), ord("\n")
+_ELLIPSIS_POINT, _ELLIPSIS = ord("…"), tuple("…".encode())
+
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+_TWO = np.uint64(2)
+_THREE = np.uint64(3)
+_FOUR = np.uint64(4)
 
 # Columns of the kernel's counts.
 _WORDS, _CHARACTERS, _HASHES, _ELLIPSES, _ALPHABETIC, _STOP = 0, 1, 2, 3, 4, 5
@@ -56,7 +81,7 @@ def signals(data: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
       stripping punctuation and symbols from both ends of each word.
     """
     counts = np.zeros((len(offsets) - 1, 9), np.int64)
-    _count(readonly(data), readonly(offsets), classes(), counts)
+    _count(readonly(padded(data)), readonly(offsets), classes(), counts)
     words = counts[:, _WORDS]
     lines = counts[:, _LINES]
     return {
@@ -101,108 +126,165 @@ def _holds(array, value):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _stop_word(data, i, stop):  # type: ignore[no-untyped-def]
-    """Return the bit of the stop word `data[i:stop]`, or 0."""
-    length = stop - i
-    bit = 0
-    if 0 < length <= _MAX_STOP_WORD:
-        packed: Any = 1
-        for k in range(i, stop):
-            byte = np.int64(data[k])
-            if 65 <= byte <= 90:
-                byte |= _ASCII_CASE
-            packed = (packed << 8) | byte
-        for k in range(len(_STOP_WORDS)):
-            if _STOP_WORDS[k] == packed:
-                bit = 1 << k
-    return bit
+def _bulleted(data, i, stop, classes):  # type: ignore[no-untyped-def]
+    """Return 1 if the line that starts at `i` is an item of a list, else 0."""
+    point, width = decode(data, i, stop)
+    if classes[point] & PUNCTUATION:
+        if _holds(_BULLETS, point):
+            return 1
+        if _holds(_DASHES, point):
+            if i + width == stop:
+                return 1
+            following, _ = decode(data, i + width, stop)
+            return int(classes[following] == SPACE)
+    return 0
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _ends_in_ellipsis(data, begin, end):  # type: ignore[no-untyped-def]
+    """Return 1 if the line of which the last word ends at `end` ends in an ellipsis, else 0."""
+    if end - begin < 3:
+        return 0
+    a, b, c = data[end - 3], data[end - 2], data[end - 1]
+    dots = a == _DOT and b == _DOT and c == _DOT
+    return int(dots or (a == _ELLIPSIS[0] and b == _ELLIPSIS[1] and c == _ELLIPSIS[2]))
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _triple_dots(dots, run):  # type: ignore[no-untyped-def]
+    """Return `(count, run)`: the `...` in the mask `dots`, after and before a run of dots.
+
+    Those of the run that is at the block's end are counted with the next block.
+    """
+    count = 0
+    left = BLOCK
+    while dots != _ZERO:
+        gap = lowest(dots)
+        if gap > 0:
+            count += run // 3
+            run = 0
+        dots >>= np.uint64(gap)
+        left -= gap
+        length = lowest(~dots)
+        run += length
+        left -= length
+        if left == 0:
+            return count, run
+        dots >>= np.uint64(length)
+    return count + run // 3, 0
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _stop_word(data, i, stop, classes, found):  # type: ignore[no-untyped-def]
+    """Return the bit of the stop word that starts at `i` and ends its word, or 0.
+
+    Punctuation may follow it. Those already `found` need not be told.
+    """
+    start = load(data, i, stop) | _LOWER_CASE
+    initials = ((start >> _THREE) & np.uint64(31 << 5)) | (start & np.uint64(31))
+    maybe = np.int64(_BY_INITIALS[initials]) & ~found
+    while maybe != 0:
+        k = lowest(np.uint64(maybe))
+        maybe &= maybe - 1
+        if start & _STOP_WORD_MASKS[k] == _STOP_WORDS[k]:
+            i += _STOP_WORD_LENGTHS[k]
+            while i < stop:
+                point, width = decode(data, i, stop)
+                if classes[point] != PUNCTUATION:
+                    return (1 << k) if classes[point] == SPACE else 0
+                i += width
+            return 1 << k
+    return 0
 
 
 @numba.njit(cache=True, nogil=True)
 def _count(data, offsets, classes, counts):  # type: ignore[no-untyped-def]
     for row in range(len(offsets) - 1):
-        i = offsets[row]
+        begin = offsets[row]
         stop = offsets[row + 1]
         out = counts[row]
         words = characters = hashes = ellipses = alphabetic_words = stop_words = 0
         lines = bullet_lines = ellipsis_lines = 0
-        ends_in_ellipsis = False
-        while True:
-            i, line_feeds, _ = skip_space(data, i, stop, classes)
-            if i == stop:
-                break
-            begin = i
-            if words == 0 or line_feeds > 0:
-                lines += 1
-                ellipsis_lines += ends_in_ellipsis
-                point, width = decode(data, i, stop)
-                if classes[point] & PUNCTUATION:
-                    if _holds(_BULLETS, point):
-                        bullet_lines += 1
-                    elif _holds(_DASHES, point):
-                        after = i + width
-                        if after == stop:
-                            bullet_lines += 1
-                        else:
-                            following, _ = decode(data, after, stop)
-                            bullet_lines += classes[following] == SPACE
-            words += 1
+        dots_run = 0
+        last_end = begin
+        # What one block leaves to the next. A document begins like a line, after a line feed.
+        inside = space_spill = punctuation_spill = alphabetic_carry = core_carry = _ZERO
+        line_carry = _ONE
+        for i in range(begin, stop + 1, BLOCK):
+            spaces, space_spill = white_space(data, i, stop, classes, space_spill)
+            starts, ends, inside = word_bounds(spaces, inside)
+            solid = ~spaces
+            beyond_ascii = between(data, i, 0x80, 0xFF) & solid
+            leads = between(data, i, 0xC0, 0xFF) & solid
+            letters = (between(data, i, 65, 90) | between(data, i, 97, 122)) & solid
+            dots = between(data, i, _DOT, _DOT) & solid
+            punctuation = punctuation_spill | (
+                solid
+                & (
+                    between(data, i, 33, 47)
+                    | between(data, i, 58, 64)
+                    | between(data, i, 91, 96)
+                    | between(data, i, 123, 126)
+                )
+            )
+            words += ones(ends)
+            characters += ones((solid & ~beyond_ascii) | leads)
+            hashes += ones(between(data, i, _HASH, _HASH) & solid)
 
-            flags_seen = np.uint8(0)
-            dots = 0
-            last = 0
-            # The word without the punctuation at its ends is data[core:core_stop].
-            core = core_stop = begin
-            while i < stop:
-                point = np.int64(data[i])
-                flags = _BEYOND_ASCII
-                if point < 0x80:
-                    flags = classes[point]
-                if flags == ALPHABETIC:
-                    run = i
-                    i += 1
-                    while i < stop and data[i] < 0x80 and classes[data[i]] == ALPHABETIC:
-                        i += 1
-                    if core_stop == begin:
-                        core = run
-                    core_stop = i
-                    characters += i - run
-                    flags_seen |= np.uint8(ALPHABETIC)
-                    if dots > 0:
-                        ellipses += dots // 3
-                        dots = 0
-                    last = 0
-                    continue
-                width = 1
-                if flags == _BEYOND_ASCII:
-                    point, width = decode(data, i, stop)
-                    flags = classes[point]
-                if flags == SPACE:
-                    break
-                last = point
-                characters += 1
-                if point == _DOT:
-                    dots += 1
+            # Characters that are part of a word without the punctuation at its ends.
+            core = solid & ~(beyond_ascii | punctuation)
+            punctuation_spill = _ZERO
+            while leads != _ZERO:
+                k = lowest(leads)
+                lead = leads & (_ZERO - leads)
+                leads ^= lead
+                point, width = decode(data, i + k, stop)
+                flags = classes[point]
+                if flags == PUNCTUATION:
+                    bits, over = character_bits(k, width)
+                    punctuation |= bits
+                    punctuation_spill |= over
+                    ellipses += point == _ELLIPSIS_POINT
                 else:
-                    if dots > 0:
-                        ellipses += dots // 3
-                        dots = 0
-                    if flags != PUNCTUATION:
-                        flags_seen |= flags
-                        if core_stop == begin:
-                            core = i
-                        core_stop = i + width
-                    elif point == _HASH:
-                        hashes += 1
-                    elif point == _ELLIPSIS:
-                        ellipses += 1
-                i += width
-            if dots > 0:
-                ellipses += dots // 3
-            ends_in_ellipsis = dots >= 3 or last == _ELLIPSIS
-            alphabetic_words += (flags_seen & ALPHABETIC) != 0
-            stop_words |= _stop_word(data, core, core_stop)
-        ellipsis_lines += ends_in_ellipsis
+                    core |= lead
+                    if flags == ALPHABETIC:
+                        letters |= lead
+
+            found, alphabetic_carry = carry_through(solid, letters, alphabetic_carry)
+            alphabetic_words += ones(found & ends)
+
+            if (dots | np.uint64(dots_run)) != _ZERO:
+                count, dots_run = _triple_dots(dots, dots_run)
+                ellipses += count
+
+            if stop_words != _ALL_STOP_WORDS:
+                after, core_carry = carry_through(punctuation, punctuation & starts, core_carry)
+                # Of words with two to four letters or, at the block's end, perhaps so many.
+                maybe = (
+                    core
+                    & (starts | after)
+                    & letters
+                    & ~((letters >> _TWO) & (letters >> _THREE) & (letters >> _FOUR))
+                )
+                while maybe != _ZERO:
+                    k = lowest(maybe)
+                    maybe &= maybe - _ONE
+                    stop_words |= _stop_word(data, i + k, stop, classes, stop_words)
+
+            feeds = between(data, i, _LINE_FEED, _LINE_FEED) & spaces
+            after, line_carry = carry_through(spaces, feeds, line_carry)
+            line_starts = starts & after
+            while line_starts != _ZERO:
+                k = lowest(line_starts)
+                start = line_starts & (_ZERO - line_starts)
+                line_starts ^= start
+                end = highest(ends & (start - _ONE))
+                ellipsis_lines += _ends_in_ellipsis(data, begin, i + end if end >= 0 else last_end)
+                lines += 1
+                bullet_lines += _bulleted(data, i + k, stop, classes)
+            if ends != _ZERO:
+                last_end = i + highest(ends)
+        ellipsis_lines += _ends_in_ellipsis(data, begin, last_end)
         out[_WORDS] = words
         out[_CHARACTERS] = characters
         out[_HASHES] = hashes

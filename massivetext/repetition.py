@@ -6,20 +6,28 @@ Every copy of a duplicate counts, the first included, as 'contained within all d
 reads. n-grams are compared as sequences of words; the characters of an n-gram are those of its
 words, and where n-grams overlap each is counted once. White space is in no numerator and in no
 denominator, so reflowing a text or indenting it does not change its scores.
+
+Bigrams, lines and paragraphs are told apart by hashes of 64 bits, longer n-grams by the bigrams
+they consist of: the odds that any two of ten million are taken for the same are 3 in a million.
 """
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from . import repeats
 from .errors import InputError
 from .quality import ratio, readonly
+from .repeats import repeated
+from .scan import BLOCK, between, lowest, ones, padded, white_space, word_bounds
 from .unicode import classes
-from .words import combine, scan_word, skip_space
+from .words import combine, skip_space, word_hash
 
 TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
 
-# Word numbers are int32, and there may be a word every two bytes.
+# Words and characters are counted in 32 bits.
 MAX_BYTES = 2**32 - 2
 
 # Columns of the kernel's counts; those of the n-grams follow from `_NGRAMS` on.
@@ -29,13 +37,54 @@ _PARAGRAPHS, _DUPLICATE_PARAGRAPHS, _PARAGRAPH_CHARACTERS = 4, 5, 6
 _NGRAMS = 7
 _MIN_N, _MAX_TOP_N, _MAX_N = TOP[0], TOP[-1], DUPLICATE[-1]
 
-_FIRST_SLOTS = 256
-_NONE = np.int32(-1)
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+_HALF = np.uint64(32)
+_LOW_HALF = np.uint64(2**32 - 1)
+_BLANK = 32
+_ROOT_3 = np.uint64(0xBB67AE8584CAA73B)
+
+
+class _Scratch(NamedTuple):
+    """What the kernel writes about one document; the beginnings of the arrays are in use.
+
+    Attributes:
+      keys, starts: of each n-gram, a uint64 that tells it from others, and its first word.
+      reached: number of characters in the words before each word, and before the end.
+      line_keys, line_lengths: of each line, its hash and its number of characters in words.
+      paragraph_keys, paragraph_lengths: of each paragraph, likewise.
+      repeats: what tells repeated ones.
+    """
+
+    keys: np.ndarray
+    starts: np.ndarray
+    reached: np.ndarray
+    line_keys: np.ndarray
+    line_lengths: np.ndarray
+    paragraph_keys: np.ndarray
+    paragraph_lengths: np.ndarray
+    repeats: repeats.Scratch
+
+
+def _scratch(capacity: int) -> _Scratch:
+    """Return scratch for documents of up to `capacity` words.
+
+    The system maps a page of it only when that is touched, and NumPy asks for large pages.
+    """
+
+    def pair() -> tuple[np.ndarray, np.ndarray]:
+        return np.empty(capacity, np.uint64), np.empty(capacity, np.uint32)
+
+    reached = np.empty(capacity + 1, np.uint32)
+    return _Scratch(*pair(), reached, *pair(), *pair(), repeats.scratch(capacity))
 
 
 def signals(data: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
-    """Measure n documents; time and memory are linear in their bytes, and the longest's.
+    """Measure n documents in time linear in their bytes.
+
+    Scratch memory depends on the longest one: 16 bytes per word, 24 if it has more than some
+    million, and 12 per line and per paragraph. For 100 MB of prose that is about 0.4 GB, at worst
+    (a word every other byte) 1.2 GB.
 
     Lines end at `\\n`; paragraphs are separated by lines of white space. Both are compared after
     stripping, and empty ones do not count. A document without words scores 0 in everything.
@@ -63,7 +112,7 @@ def signals(data: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
     if longest > MAX_BYTES:
         raise InputError(f"a document has {longest} bytes; split it to at most {MAX_BYTES}")
     counts = np.zeros((len(offsets) - 1, _NGRAMS + _MAX_N - _MIN_N + 1), np.int64)
-    _count(readonly(data), readonly(offsets), classes(), longest // 2 + 1, counts)
+    _count(readonly(padded(data)), readonly(offsets), classes(), _scratch(longest // 2 + 1), counts)
     characters = counts[:, _CHARACTERS]
     out = {
         "duplicate_lines": ratio(counts[:, _DUPLICATE_LINES], counts[:, _LINES]),
@@ -82,218 +131,145 @@ def warm_up() -> None:
     signals(np.zeros(0, np.uint8), np.zeros(1, np.int64))
 
 
-# A table counts keys. `keys[k]` and `counts[k]` are those of the k-th different key, in order of
-# first occurrence; `slots` is an open-addressing index of k + 1 over them, 0 where free, of which
-# the first `mask + 1` are in use: short documents then touch only a little memory.
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _home(key, mask):  # type: ignore[no-untyped-def]
-    """Return the slot where the search for `key` begins: high bits of a product mix them all."""
-    return np.int64((key * _SPREAD) >> np.uint64(32)) & mask
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _intern(slots, mask, keys, counts, used, key):  # type: ignore[no-untyped-def]
-    """Count uint64 `key`; return its number, which is `used` when the key is new."""
-    slot = _home(key, mask)
-    while True:
-        number = slots[slot] - 1
-        if number < 0:
-            slots[slot] = used + 1
-            keys[used] = key
-            counts[used] = 1
-            return used
-        if keys[number] == key:
-            counts[number] += 1
-            return np.int64(number)
-        slot = (slot + 1) & mask
-
-
 @numba.njit(cache=True, nogil=True)
-def _grow(slots, mask, keys, used):  # type: ignore[no-untyped-def]
-    """Double the slots in use when the keys fill half of them; return the new mask."""
-    if 2 * used <= mask:
-        return mask
-    mask = 2 * mask + 1
-    slots[: mask + 1] = 0
-    for number in range(used):
-        slot = _home(keys[number], mask)
-        while slots[slot] != 0:
-            slot = (slot + 1) & mask
-        slots[slot] = number + 1
-    return mask
+def _scan(data, begin, stop, classes, scratch):  # type: ignore[no-untyped-def]
+    """Fill `scratch` with the bigrams, lines and paragraphs of `data[begin:stop]`.
 
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _clear(slots):  # type: ignore[no-untyped-def]
-    slots[:_FIRST_SLOTS] = 0
-    return _FIRST_SLOTS - 1
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _duplicates(counts, characters, used):  # type: ignore[no-untyped-def]
-    """Return how many items, and characters, belong to keys that occur more than once."""
-    items = 0
-    within = 0
-    for number in range(used):
-        if counts[number] > 1:
-            items += counts[number]
-            within += np.int64(counts[number]) * characters[number]
-    return items, within
-
-
-@numba.njit(cache=True, nogil=True)
-def _count(data, offsets, classes, capacity, out):  # type: ignore[no-untyped-def]
-    # Scratch for the longest document, of which the system maps a page only when it is touched.
-    # Nothing is reallocated below: an array that changes in a loop costs an atomic count each turn.
-    capacity_slots = _FIRST_SLOTS
-    while capacity_slots < 2 * capacity + 2:
-        capacity_slots *= 2
-    grams = np.empty(capacity, np.int32)
-    lengths = np.empty(capacity, np.int32)
-    active = np.empty(capacity, np.int32)
-    keys = np.empty(capacity, np.uint64)
-    counts = np.empty(capacity, np.int32)
-    slots = np.empty(capacity_slots, np.int32)
-    line_keys = np.empty(capacity, np.uint64)
-    line_counts = np.empty(capacity, np.int32)
-    line_characters = np.empty(capacity, np.int64)
-    line_slots = np.empty(capacity_slots, np.int32)
-    paragraph_keys = np.empty(capacity, np.uint64)
-    paragraph_counts = np.empty(capacity, np.int32)
-    paragraph_characters = np.empty(capacity, np.int64)
-    paragraph_slots = np.empty(capacity_slots, np.int32)
-
-    for row in range(len(offsets) - 1):
-        i = offsets[row]
-        stop = offsets[row + 1]
-        mask = _clear(slots)
-        line_mask = _clear(line_slots)
-        paragraph_mask = _clear(paragraph_slots)
-        used = line_used = paragraph_used = 0
-        words = lines = paragraphs = total = 0
-        line = paragraph = np.uint64(0)
-        line_length = paragraph_length = 0
-
-        # Words are numbered; lines and paragraphs are hashed as words and the white space between.
-        while True:
-            i, line_feeds, gap = skip_space(data, i, stop, classes)
-            if words > 0 and (line_feeds > 0 or i == stop):
-                lines += 1
-                k = _intern(line_slots, line_mask, line_keys, line_counts, line_used, line)
-                if k == line_used:
-                    line_characters[k] = line_length
-                    line_used += 1
-                    line_mask = _grow(line_slots, line_mask, line_keys, line_used)
-                paragraph = combine(paragraph, line)
-                paragraph_length += line_length
-                line = np.uint64(0)
-                line_length = 0
-                if line_feeds > 1 or i == stop:
-                    paragraphs += 1
-                    k = _intern(
-                        paragraph_slots,
-                        paragraph_mask,
-                        paragraph_keys,
-                        paragraph_counts,
-                        paragraph_used,
-                        paragraph,
-                    )
-                    if k == paragraph_used:
-                        paragraph_characters[k] = paragraph_length
-                        paragraph_used += 1
-                        paragraph_mask = _grow(
-                            paragraph_slots, paragraph_mask, paragraph_keys, paragraph_used
-                        )
-                    paragraph = np.uint64(0)
-                    paragraph_length = 0
-            if i == stop:
-                break
-            i, length, word = scan_word(data, i, stop, classes)
-            if line_length > 0:
-                line = combine(line, gap)
-            elif paragraph_length > 0:
-                paragraph = combine(paragraph, gap)
+    Returns:
+      `(words, lines, paragraphs)`: how many there are.
+    """
+    keys, starts, reached = scratch.keys, scratch.starts, scratch.reached
+    words = lines = paragraphs = characters = 0
+    # Lines and paragraphs are hashed as their words and the white space between, save a blank.
+    line = paragraph = previous = _ZERO
+    line_from = paragraph_from = 0
+    inside = spill = _ZERO
+    word_start = last_end = begin
+    reached[0] = 0
+    for i in range(begin, stop + 1, BLOCK):
+        spaces, spill = white_space(data, i, stop, classes, spill)
+        starts_inside = inside
+        firsts, ends, inside = word_bounds(spaces, inside)
+        leads = ~(spaces | between(data, i, 0x80, 0xBF))
+        if starts_inside == _ZERO:
+            word_start = i + lowest(firsts)
+            firsts &= firsts - _ONE
+        while ends != _ZERO:
+            end = ends & (_ZERO - ends)
+            ends ^= end
+            word_end = i + lowest(end)
+            word = word_hash(data, word_start, word_end)
+            if words > 0:
+                if word_start - last_end > 1 or data[last_end] != _BLANK:
+                    _, line_feeds, gap = skip_space(data, last_end, word_start, classes)
+                    if line_feeds == 0:
+                        line = combine(line, gap)
+                    else:
+                        characters_before = np.int64(reached[words])
+                        scratch.line_keys[lines] = line
+                        scratch.line_lengths[lines] = characters_before - line_from
+                        lines += 1
+                        line_from = characters_before
+                        paragraph = combine(paragraph, line)
+                        line = _ZERO
+                        if line_feeds == 1:
+                            paragraph = combine(paragraph, gap)
+                        else:
+                            scratch.paragraph_keys[paragraphs] = paragraph
+                            scratch.paragraph_lengths[paragraphs] = (
+                                characters_before - paragraph_from
+                            )
+                            paragraphs += 1
+                            paragraph_from = characters_before
+                            paragraph = _ZERO
+                keys[words - 1] = previous * _ROOT_3 + word
+                starts[words - 1] = words - 1
             line = combine(line, word)
-            line_length += length
-            total += length
-            k = _intern(slots, mask, keys, counts, used, word)
-            if k == used:
-                used += 1
-                mask = _grow(slots, mask, keys, used)
-            grams[words] = k
-            lengths[words] = length
+            previous = word
             words += 1
+            reached[words] = characters + ones(leads & (end - _ONE))
+            last_end = word_end
+            word_start = i + lowest(firsts)
+            firsts &= firsts - _ONE
+        characters += ones(leads)
+    if words > 0:
+        scratch.line_keys[lines] = line
+        scratch.line_lengths[lines] = characters - line_from
+        lines += 1
+        scratch.paragraph_keys[paragraphs] = combine(paragraph, line)
+        scratch.paragraph_lengths[paragraphs] = characters - paragraph_from
+        paragraphs += 1
+    return words, lines, paragraphs
 
-        out[row, _CHARACTERS] = total
-        out[row, _LINES] = lines
-        out[row, _PARAGRAPHS] = paragraphs
-        out[row, _DUPLICATE_LINES], out[row, _LINE_CHARACTERS] = _duplicates(
-            line_counts, line_characters, line_used
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _duplicates(keys, lengths, n, scratch):  # type: ignore[no-untyped-def]
+    """Return how many of n items, and of their characters, are of items that occur repeatedly."""
+    items, _ = repeated(keys, lengths, n, scratch.repeats)
+    characters = 0
+    for k in range(items):
+        characters += np.int64(lengths[k])
+    return items, characters
+
+
+@numba.njit(cache=True, nogil=True)
+def _top(keys, starts, left, most, n, reached):  # type: ignore[no-untyped-def]
+    """Return the key of the n-gram that occurs `most` often, of several the one with most
+    characters, of those the first in the text.
+    """
+    top = keys[0]
+    longest = 0
+    for a in range(left):
+        if np.int64(keys[a] & _LOW_HALF) == most:
+            start = np.int64(starts[a])
+            length = np.int64(reached[start + n]) - np.int64(reached[start])
+            if length > longest:
+                longest = length
+                top = keys[a]
+    return top
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(data, offsets, classes, scratch, counts):  # type: ignore[no-untyped-def]
+    keys, starts, reached = scratch.keys, scratch.starts, scratch.reached
+    for row in range(len(offsets) - 1):
+        out = counts[row]
+        words, lines, paragraphs = _scan(data, offsets[row], offsets[row + 1], classes, scratch)
+        out[_CHARACTERS] = reached[words]
+        out[_LINES] = lines
+        out[_PARAGRAPHS] = paragraphs
+        out[_DUPLICATE_LINES], out[_LINE_CHARACTERS] = _duplicates(
+            scratch.line_keys, scratch.line_lengths, lines, scratch
         )
-        out[row, _DUPLICATE_PARAGRAPHS], out[row, _PARAGRAPH_CHARACTERS] = _duplicates(
-            paragraph_counts, paragraph_characters, paragraph_used
+        out[_DUPLICATE_PARAGRAPHS], out[_PARAGRAPH_CHARACTERS] = _duplicates(
+            scratch.paragraph_keys, scratch.paragraph_lengths, paragraphs, scratch
         )
 
-        # From here on `grams[i]` numbers the n-gram that starts at word i, or is _NONE where that
-        # n-gram occurs once: then no longer one that starts there occurs twice. `active` lists the
-        # starts that are left, in order. An n-gram is the pair of (n-1)-grams it consists of.
-        left = 0
-        for i in range(words):
-            if counts[grams[i]] > 1:
-                active[left] = i
-                left += 1
-            else:
-                grams[i] = _NONE
+        # Entry a is the n-gram that starts at word starts[a]. Only an n-gram that occurs twice can
+        # begin a longer one that does; a longer one is the pair of shorter ones it consists of.
+        left = words - 1
         for n in range(_MIN_N, _MAX_N + 1):
-            mask = _clear(slots)
-            used = 0
-            most = 1
-            candidates = 0
-            for a in range(left):
-                i = active[a]
-                if i + 1 < words and i + n <= words and grams[i + 1] != _NONE:
-                    key = (np.uint64(grams[i]) << np.uint64(32)) | np.uint64(grams[i + 1])
-                    k = _intern(slots, mask, keys, counts, used, key)
-                    if k == used:
-                        used += 1
-                        mask = _grow(slots, mask, keys, used)
-                    most = max(most, counts[k])
-                    grams[i] = k
-                    active[candidates] = i
-                    candidates += 1
-                else:
-                    grams[i] = _NONE
-            left = 0
-            for a in range(candidates):
-                i = active[a]
-                if counts[grams[i]] > 1:
-                    active[left] = i
-                    left += 1
-                else:
-                    grams[i] = _NONE
+            left, most = repeated(keys, starts, left, scratch.repeats)
             if left == 0:
                 break
-
-            top = _NONE
-            if n <= _MAX_TOP_N:
-                longest = 0
-                for a in range(left):
-                    i = active[a]
-                    if counts[grams[i]] == most:
-                        length = 0
-                        for k in range(i, i + n):
-                            length += lengths[k]
-                        if length > longest:
-                            longest = length
-                            top = grams[i]
+            any_will_do = n > _MAX_TOP_N
+            top = _ZERO
+            if not any_will_do:
+                top = _top(keys, starts, left, most, n, reached)
             covered = 0
             covered_stop = 0
             for a in range(left):
-                i = active[a]
-                if top == _NONE or grams[i] == top:
-                    for k in range(max(i, covered_stop), i + n):
-                        covered += lengths[k]
-                    covered_stop = i + n
-            out[row, _NGRAMS + n - _MIN_N] = covered
+                if any_will_do or keys[a] == top:
+                    start = np.int64(starts[a])
+                    covered += np.int64(reached[start + n])
+                    covered -= np.int64(reached[max(start, covered_stop)])
+                    covered_stop = start + n
+            out[_NGRAMS + n - _MIN_N] = covered
+
+            pairs = 0
+            for a in range(left - 1):
+                start = np.int64(starts[a])
+                keys[pairs] = (keys[a] & ~_LOW_HALF) | (keys[a + 1] >> _HALF)
+                starts[pairs] = start
+                pairs += np.int64(starts[a + 1]) == start + 1
+            left = pairs

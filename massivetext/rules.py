@@ -1,36 +1,35 @@
-"""The filter rules: which signals are measured, and what each rule makes of them.
+"""The filter rules: what each makes of the signals that `signals` measured.
 
-Signals are kept apart from thresholds: `measure` appends them to the documents, `decide` holds
-them against a config, so a changed threshold decides anew without measuring anew.
+Signals are kept apart from thresholds, so a changed threshold decides anew without reading text.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import quality, repetition, safety
-from .config import Config, RuleGroup
-from .document import text_buffers
-from .errors import ConfigError
-from .language import LanguageModel, language_code
-from .safety import SafetyModel
+from .config import Config
+from .config_rules import RuleGroup
+from .language import language_code
+from .pareto import limits
 
-# Raised whenever a kernel or a rule gives other values for the same text.
-RULE_VERSION = 1
+# Raised whenever a rule decides otherwise on the same signals.
+RULE_VERSION = 2
 
 
 class Rule(StrEnum):
-    """Every rule, in the order in which Gopher applies them; named as its threshold's field."""
+    """Every rule, in the order of the groups; named as its threshold's field where it has one."""
 
+    URL_DOMAIN = "url_domain"
+    URL_WORD = "url_word"
     LANGUAGE = "language"
     MIN_PROBABILITY = "min_probability"
     UNSAFE = "unsafe"
     UNSAFE_WORD = "unsafe_word"
+    CLASSIFIER = "classifier"
     MIN_WORDS = "min_words"
     MAX_WORDS = "max_words"
     MIN_MEAN_WORD_LENGTH = "min_mean_word_length"
@@ -54,6 +53,13 @@ class Rule(StrEnum):
     MAX_DUPLICATE_8GRAM = "max_duplicate_8gram"
     MAX_DUPLICATE_9GRAM = "max_duplicate_9gram"
     MAX_DUPLICATE_10GRAM = "max_duplicate_10gram"
+    MIN_SENTENCES = "min_sentences"
+    MAX_LOREM_IPSUM = "max_lorem_ipsum"
+    MAX_CURLY_BRACKETS = "max_curly_brackets"
+    MIN_PUNCTUATED_LINES = "min_punctuated_lines"
+    MAX_SHORT_LINES = "max_short_lines"
+    MAX_REPEATED_LINE_CHARACTERS = "max_repeated_line_characters"
+    MAX_NEWLINES = "max_newlines"
 
     @property
     def bit(self) -> np.uint64:
@@ -63,123 +69,66 @@ class Rule(StrEnum):
 
 RULES = tuple(Rule)
 
-_BY_THRESHOLD = RULES[RULES.index(Rule.MIN_WORDS) :]
-_REPETITION = RULES[RULES.index(Rule.MAX_DUPLICATE_LINES) :]
+# The first rule of each group; the others follow it.
+_FIRST = {
+    RuleGroup.URL: Rule.URL_DOMAIN,
+    RuleGroup.LANGUAGE: Rule.LANGUAGE,
+    RuleGroup.SAFETY: Rule.UNSAFE,
+    RuleGroup.CLASSIFIER: Rule.CLASSIFIER,
+    RuleGroup.QUALITY: Rule.MIN_WORDS,
+    RuleGroup.REPETITION: Rule.MAX_DUPLICATE_LINES,
+    RuleGroup.C4: Rule.MIN_SENTENCES,
+    RuleGroup.FINEWEB: Rule.MIN_PUNCTUATED_LINES,
+}
+_SIGNALS = {
+    Rule.URL_DOMAIN: "url_domain",
+    Rule.URL_WORD: "url_word",
+    Rule.LANGUAGE: "language",
+    Rule.MIN_PROBABILITY: "language_probability",
+    Rule.UNSAFE: "safety_probability",
+    Rule.UNSAFE_WORD: "safety_word",
+    Rule.CLASSIFIER: "classifier_probability",
+}
+# Signals that are an entry of a list found in the document, or null.
+_LISTS = (Rule.URL_DOMAIN, Rule.URL_WORD, Rule.UNSAFE_WORD)
 
 
 def group_of(rule: Rule) -> RuleGroup:
     """Return the group that `rule` belongs to."""
-    if rule in (Rule.LANGUAGE, Rule.MIN_PROBABILITY):
-        return RuleGroup.LANGUAGE
-    if rule in (Rule.UNSAFE, Rule.UNSAFE_WORD):
-        return RuleGroup.SAFETY
-    return RuleGroup.REPETITION if rule in _REPETITION else RuleGroup.QUALITY
+    at = RULES.index(rule)
+    return [group for group, first in _FIRST.items() if RULES.index(first) <= at][-1]
 
 
 def signal_of(rule: Rule) -> str:
     """Return the name of the signal column that `rule` judges."""
-    other = {
-        Rule.LANGUAGE: "language",
-        Rule.MIN_PROBABILITY: "language_probability",
-        Rule.UNSAFE: "safety_probability",
-        Rule.UNSAFE_WORD: "safety_word",
-    }
-    return other.get(rule) or f"{group_of(rule)}_{rule[4:]}"
+    return _SIGNALS.get(rule) or f"{group_of(rule)}_{rule[4:]}"
 
 
 def _signal_fields() -> list[pa.Field]:
     fields = [
-        pa.field("language", pa.string()),
-        pa.field("language_probability", pa.float32()),
-        pa.field("safety_probability", pa.float32()),
-        pa.field("safety_word", pa.string()),
+        pa.field("masked_emails", pa.int64()),
+        pa.field("masked_ips", pa.int64()),
+        pa.field("c4_removed_lines", pa.int64()),
+        pa.field("classifier_draw", pa.float64()),
     ]
-    counts = ("quality_words", "quality_stop_words")
+    texts = {signal_of(rule) for rule in (*_LISTS, Rule.LANGUAGE)}
+    counts = {"quality_words", "quality_stop_words"}
+    counts |= {signal_of(rule) for rule in RULES if group_of(rule) is RuleGroup.C4}
     # A minimum and a maximum judge the same signal: it has one column.
-    for name in dict.fromkeys(signal_of(rule) for rule in _BY_THRESHOLD):
-        fields.append(pa.field(name, pa.int64() if name in counts else pa.float64()))
+    for name in dict.fromkeys(signal_of(rule) for rule in RULES):
+        kind = pa.float64()
+        if name in texts:
+            kind = pa.string()
+        elif name.endswith("_probability"):
+            kind = pa.float32()
+        elif name in counts:
+            kind = pa.int64()
+        fields.append(pa.field(name, kind))
     return fields
 
 
-# Columns that `measure` appends; null where their group was not measured.
+# Columns that `signals.measure` appends; null where their group was not measured.
 SIGNALS = pa.schema(_signal_fields())
-
-
-@dataclass(frozen=True)
-class Models:
-    """What the language and safety groups need. Does not pickle: load it in each worker."""
-
-    language: LanguageModel | None = None
-    safety: SafetyModel | None = None
-
-
-def load_models(config: Config, groups: tuple[RuleGroup, ...]) -> Models:
-    """Load the models that `groups` need.
-
-    Raises:
-      ConfigError: a group has no section in the config, or a model cannot be loaded.
-    """
-    language_model = safety_model = None
-    if RuleGroup.LANGUAGE in groups:
-        if config.language is None:
-            raise ConfigError("rules name language, but there is no section language with a model")
-        language_model = LanguageModel(config.language.model)
-    if RuleGroup.SAFETY in groups:
-        if config.safety is None:
-            raise ConfigError("rules name safety, but there is no section safety")
-        safety_model = SafetyModel(config.safety.model, config.safety.label, config.safety.words)
-    return Models(language_model, safety_model)
-
-
-def warm_up(groups: tuple[RuleGroup, ...] = tuple(RuleGroup)) -> None:
-    """Compile the kernels that `groups` need, or load them from the cache."""
-    if RuleGroup.SAFETY in groups:
-        safety.warm_up()
-    if RuleGroup.QUALITY in groups:
-        quality.warm_up()
-    if RuleGroup.REPETITION in groups:
-        repetition.warm_up()
-
-
-def measure(batch: pa.RecordBatch, groups: tuple[RuleGroup, ...], models: Models) -> pa.RecordBatch:
-    """Return `batch` with the columns of `SIGNALS` appended, in order.
-
-    Args:
-      batch: documents; any schema with a string column `text` without nulls.
-      groups: what to measure; the signals of the other groups are null.
-      models: as from `load_models` for the same groups.
-    """
-    column = batch.column("text")
-    data, offsets = text_buffers(column)
-    measured: dict[str, Any] = {}
-    if RuleGroup.LANGUAGE in groups:
-        assert models.language is not None, "load_models loads it for this group"
-        measured["language"], measured["language_probability"] = models.language.predict(
-            data, offsets
-        )
-    if RuleGroup.SAFETY in groups:
-        assert models.safety is not None, "load_models loads it for this group"
-        if models.safety.classifier is not None:
-            measured["safety_probability"] = models.safety.classifier.predict(data, offsets)
-        if models.safety.words is not None:
-            measured["safety_word"] = models.safety.words.first_match(column)
-    kernels: dict[RuleGroup, Callable[..., dict[str, np.ndarray]]] = {
-        RuleGroup.QUALITY: quality.signals,
-        RuleGroup.REPETITION: repetition.signals,
-    }
-    for group, kernel in kernels.items():
-        if group in groups:
-            for name, values in kernel(data, offsets).items():
-                measured[f"{group}_{name}"] = values
-    columns = [
-        pa.array(measured[field.name], field.type)
-        if field.name in measured
-        else pa.nulls(batch.num_rows, field.type)
-        for field in SIGNALS
-    ]
-    return pa.RecordBatch.from_arrays(
-        [*batch.columns, *columns], schema=pa.schema([*batch.schema, *SIGNALS])
-    )
 
 
 def signal_columns(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
@@ -219,7 +168,7 @@ class Decision:
 class _Verdict:
     failed: np.ndarray
     values: np.ndarray | None = None
-    threshold: float = np.nan
+    limits: np.ndarray | None = None
     detail: pa.Array | None = None
 
 
@@ -232,8 +181,8 @@ def decide(
 
     Args:
       signals: arrays of n values by the names of `SIGNALS`, as from `signal_columns`.
-      groups: which rules to apply.
-      config: thresholds, and whether safety has a model, words or both.
+      groups: which rules to apply; a group that needs a section of the config must have it.
+      config: thresholds, and which lists and models there are.
 
     Raises:
       ValueError: a signal that a rule needs was not measured (absent or null).
@@ -253,7 +202,8 @@ def decide(
         failed[verdict.failed] |= rule.bit
         new = verdict.failed & (first < 0)
         first[new] = index
-        threshold[new] = verdict.threshold
+        if verdict.limits is not None:
+            threshold[new] = verdict.limits[new]
         if verdict.values is not None:
             value[new] = verdict.values[new]
         if verdict.detail is not None:
@@ -263,37 +213,39 @@ def decide(
 
 def _judge(rule: Rule, signals: Mapping[str, np.ndarray], config: Config) -> _Verdict | None:
     """Return the verdict of one rule, or None when the config does not ask for it."""
-    if rule is Rule.LANGUAGE:
-        assert config.language is not None, "load_models has checked this"
-        language = pa.array(_measured(signals, rule), pa.string())
-        keep = pa.array([language_code(name) for name in config.language.keep])
-        return _Verdict(~np.asarray(pc.is_in(language, keep)), detail=language)
-    if rule is Rule.UNSAFE_WORD:
-        if config.safety is None or config.safety.words is None:
+    group = group_of(rule)
+    section = getattr(config, group)
+    assert section is not None, "checked when the models are loaded"
+    if rule in _LISTS:
+        wanted = {Rule.URL_DOMAIN: "domains", Rule.URL_WORD: "words", Rule.UNSAFE_WORD: "words"}
+        if not getattr(section, wanted[rule]):
             return None
         if signal_of(rule) not in signals:
-            raise ValueError("signal safety_word was not measured")
-        word = pa.array(signals[signal_of(rule)], pa.string())
-        return _Verdict(np.asarray(pc.is_valid(word)), detail=word)
+            raise ValueError(f"signal {signal_of(rule)} was not measured")
+        entry = pa.array(signals[signal_of(rule)], pa.string())
+        return _Verdict(np.asarray(pc.is_valid(entry)), detail=entry)
+    if rule is Rule.UNSAFE and section.model is None:
+        return None
+    values = _measured(signals, signal_of(rule))
+    if rule is Rule.LANGUAGE:
+        language = pa.array(values, pa.string())
+        keep = pa.array([language_code(name) for name in section.keep])
+        return _Verdict(~np.asarray(pc.is_in(language, keep)), detail=language)
+    if rule is Rule.CLASSIFIER and section.pareto is not None:
+        limit = limits(_measured(signals, "classifier_draw"), section.pareto)
+        return _Verdict(values < limit, values, limit)
 
-    if rule is Rule.MIN_PROBABILITY:
-        assert config.language is not None, "load_models has checked this"
-        limit = config.language.min_probability
-    elif rule is Rule.UNSAFE:
-        if config.safety is None or config.safety.model is None:
-            return None
-        limit = config.safety.max_probability
-    else:
-        limit = getattr(getattr(config, group_of(rule)), rule)
-    values = _measured(signals, rule)
+    fields = {Rule.UNSAFE: "max_probability", Rule.CLASSIFIER: "min_probability"}
+    field = fields.get(rule, str(rule))
+    limit = getattr(section, field)
     # Compared as the signal is stored: the float32 nearest to 0.65 is not less than 0.65.
     bound = np.float32(limit) if values.dtype == np.float32 else limit
-    return _Verdict(values < bound if rule.startswith("min_") else values > bound, values, limit)
+    bad = values < bound if field.startswith("min_") else values > bound
+    return _Verdict(bad, values, np.full(len(values), float(limit)))
 
 
-def _measured(signals: Mapping[str, np.ndarray], rule: Rule) -> np.ndarray:
-    name = signal_of(rule)
+def _measured(signals: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     values = signals.get(name)
     if values is None or pc.any(pc.is_null(pa.array(values), nan_is_null=True)).as_py():
-        raise ValueError(f"signal {name} was not measured; measure {group_of(rule)} first")
+        raise ValueError(f"signal {name} was not measured")
     return values

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .classifier import LABEL_PREFIX, Classifier, first_lines
+from .classifier import LABEL_PREFIX, Classifier
 from .document import text_buffers
 from .errors import ConfigError, nearest
 from .quality import readonly
@@ -27,19 +27,6 @@ _NOTHING = np.uint64(0)
 _ONE = np.uint64(1)
 
 
-class SafetyModel:
-    """A classifier of unsafe pages, a word list, or both."""
-
-    def __init__(self, model: str | None, label: str, words: str | None):
-        """Load what is given.
-
-        Raises:
-          ConfigError: a file is missing or unusable, or the model lacks the label.
-        """
-        self.classifier = LabelModel(model, label) if model is not None else None
-        self.words = WordList.read(words) if words is not None else None
-
-
 class LabelModel:
     """The probability of one label of a fastText classifier."""
 
@@ -53,14 +40,9 @@ class LabelModel:
     def predict(self, data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Return the probability of the label for n documents: float32 in [0, 1].
 
-        The start of the text decides (`classifier.MAX_BYTES`).
+        The whole text decides.
         """
-        lines = first_lines(data, offsets)
-        labels, probabilities = self._classifier.predict(lines, len(self._classifier.labels))
-        out = np.zeros(len(lines), np.float32)
-        for row, names in enumerate(labels):
-            if self._label in names:
-                out[row] = probabilities[row][names.index(self._label)]
+        out = self._classifier.probability(data, offsets, self._label)
         # fastText's softmax reaches 1.00001.
         return np.minimum(out, np.float32(1))
 

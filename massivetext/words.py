@@ -1,4 +1,4 @@
-"""Words and their hashes, as the quality and the repetition kernels see them.
+"""Words and their hashes, as compiled kernels see them.
 
 A word is a maximal run of characters that are not white space: `str.split()`. The functions here
 are compiled into those kernels; all work on `data[i:stop]`, the UTF-8 bytes of one document.
@@ -7,6 +7,7 @@ are compiled into those kernels; all work on `data[i:stop]`, the UTF-8 bytes of 
 import numba
 import numpy as np
 
+from .scan import load
 from .unicode import SPACE, decode
 
 # Odd constants from the fractional digits of the golden ratio and of the square roots of 3 and 5.
@@ -17,7 +18,6 @@ _ROOT_5 = np.uint64(0x3C6EF372FE94F82B)
 _LINE_FEED = 10
 _BLANK = 32
 _NOTHING = np.uint64(0)
-_EIGHT = np.uint64(8)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -64,36 +64,16 @@ def skip_space(data, i, stop, classes):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def scan_word(data, i, stop, classes):  # type: ignore[no-untyped-def]
-    """Pass over the word that starts at `i`.
+def word_hash(data, i, stop):  # type: ignore[no-untyped-def]
+    """Return the uint64 hash of the bytes `data[i:stop]`, for i < stop.
 
     Two different words of at most 8 bytes and equal length never share a hash; any other two do
     with a probability of about 2**-64. In a document of ten million distinct words the odds that
     any two collide are 3 in a million.
-
-    Returns:
-      `(i, characters, hash)`: where the word ends, its length in code points, its uint64 hash.
     """
-    begin = i
-    continuations = 0
-    state = _ROOT_5
-    block = _NOTHING
+    state = mix(load(data, i, stop) + np.uint64(stop - i) * _GOLDEN)
+    i += 8
     while i < stop:
-        byte = data[i]
-        if byte >= 0xC0:
-            # The lead byte of another character; below 0xE4, of one that may be white space.
-            if byte < 0xE4:
-                point, _ = decode(data, i, stop)
-                if classes[point] == SPACE:
-                    break
-        elif byte >= 0x80:
-            continuations += 1
-        elif byte <= _BLANK and classes[byte] == SPACE:
-            break
-        block = (block << _EIGHT) | np.uint64(byte)
-        i += 1
-        if ((i - begin) & 7) == 0:
-            state = mix(state ^ block)
-            block = _NOTHING
-    length = i - begin
-    return i, length - continuations, mix((state ^ block) + np.uint64(length) * _GOLDEN)
+        state = mix(state ^ load(data, i, stop))
+        i += 8
+    return state

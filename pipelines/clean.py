@@ -11,6 +11,7 @@ import pyarrow as pa
 from massivetext import rules
 from massivetext.config import Config
 from massivetext.config_file import to_dict
+from massivetext.config_rules import RuleGroup
 from massivetext.dataset import sha256_json
 from massivetext.dropped import DROPPED
 
@@ -66,17 +67,19 @@ class Clean:
         )
 
 
+def _section(config: Config, group: RuleGroup) -> Any:
+    """Return the thresholds of a group; the files it names have been judged by their contents."""
+    section = getattr(config, group)
+    files = ("model", "words", "domains")
+    return section and {k: v for k, v in to_dict(section).items() if k not in files}
+
+
 def run(context: Context, config: Config, measured: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest of `clean`; `subsets` has the counts of each, also by rule."""
     parts = measured_parts(measured)
-    thresholds = {
-        name: to_dict(getattr(config, name)) for name in ("quality", "repetition", "safety")
-    }
-    if config.language:
-        thresholds["language"] = {**to_dict(config.language), "model": None}
     depends = {
         "measured": sha256_json(measured),
-        "thresholds": thresholds,
+        "thresholds": {str(group): _section(config, group) for group in RuleGroup},
         "groups": {name: [str(g) for g in config.rules(name)] for name in sorted(config.subsets)},
         "version": rules.RULE_VERSION,
     }

@@ -2,6 +2,7 @@
 
 Output, for every measured part of the subsets that take part: `dropped/exact/`, `dropped/near/`
 (rows of `DROPPED`) and `duplicates/` (rows of `DUPLICATE`), each `<subset>/part-*.parquet`.
+Duplicates by URL, when the config asks for them, go first, and are listed with the exact ones.
 See docs/deduplication.md for the mathematics, the memory it needs and its limits.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from massivetext.config import Config
@@ -24,7 +26,7 @@ from massivetext.progress import Progress
 
 from . import sketch
 from .candidates import EXACT, find_candidates
-from .exact import Files, link_leaders
+from .exact import Files, dropped_by, link_leaders
 from .execute import execute
 from .names import Names, collect
 from .near import NEAR, connect, find_near
@@ -39,7 +41,8 @@ DUPLICATE = pa.schema(
         # The id of the cluster: its survivor's.
         pa.field("cluster", pa.string(), nullable=False),
         pa.field("partner", pa.string(), nullable=False),
-        pa.field("jaccard", pa.float64(), nullable=False),
+        # Null for a duplicate by URL: the texts were not compared.
+        pa.field("jaccard", pa.float64()),
         pa.field("kind", pa.string(), nullable=False),
     ]
 )
@@ -70,33 +73,41 @@ class Cut:
             "partner",
             "jaccard",
         )
+        by_url = np.zeros(len(exact), bool)
+        if self.files.by_url:
+            by_url = np.isin(exact, dropped_by(self.files, index, "url")[0], assume_unique=True)
+        ones = pa.array(np.ones(len(exact)), mask=by_url)
         found = {
-            "exact": (exact, self.names.final(keeper), keeper, np.ones(len(exact))),
-            "near": (near, survivor, partner, similarity),
+            "exact": (exact, self.names.final(keeper), keeper, ones),
+            "near": (near, survivor, partner, pa.array(similarity)),
         }
+        kinds = {"exact": np.where(by_url, "url", "exact"), "near": np.full(len(near), "near")}
         with out.parquet(f"duplicates/{part.name}.parquet", DUPLICATE) as evidence:
-            for kind, (number, kept, other, value) in found.items():
+            for stage, (number, kept, other, value) in found.items():
                 row = number.astype(np.int64) - first
                 own = ids.take(pa.array(np.searchsorted(rows, row)))
                 kept_ids, other_ids = self.names.ids(kept), self.names.ids(other)
-                kinds = pa.array([kind] * len(row), pa.string())
-                duplicates = [own, kept_ids, kept_ids, other_ids, pa.array(value), kinds]
+                kind = pa.array(kinds[stage], pa.string())
+                duplicates = [own, kept_ids, kept_ids, other_ids, value, kind]
                 evidence.write(pa.RecordBatch.from_arrays(duplicates, schema=DUPLICATE))
-                limit = self.threshold if kind == "near" else None
+                limit = self.threshold if stage == "near" else None
                 dropped = [
                     own,
                     pa.array([part.arguments["subset"]] * len(row), pa.string()),
-                    kinds,
-                    pa.array([f"{kind}_duplicate"] * len(row), pa.string()),
-                    pa.array(value),
+                    pa.array([stage] * len(row), pa.string()),
+                    pc.if_else(pc.equal(kind, "url"), kind, f"{stage}_duplicate"),
+                    value,
                     pa.array([limit] * len(row), pa.float64()),
                     pa.array(row),
                     other_ids,
                     pa.nulls(len(row), pa.string()),
                 ]
-                with out.parquet(f"dropped/{kind}/{part.name}.parquet", DROPPED) as file:
+                with out.parquet(f"dropped/{stage}/{part.name}.parquet", DROPPED) as file:
                     file.write(pa.RecordBatch.from_arrays(dropped, schema=DROPPED))
-                out.counts[kind] += len(row)
+                out.counts[stage] += len(row)
+        if self.files.by_url:
+            out.counts["exact"] -= int(by_url.sum())
+            out.counts["url"] += int(by_url.sum())
 
 
 class Steps:
@@ -145,8 +156,12 @@ def _find(
     steps = Steps(context, files.work)
     documents = sketches.get("documents", 0) - sketches.get("empty", 0)
 
+    def url() -> dict[str, int]:
+        steps.execute(lambda p: link_leaders(p, files, "url", documents))
+        return {}
+
     def exact() -> dict[str, int]:
-        steps.execute(lambda p: link_leaders(p, files, documents))
+        steps.execute(lambda p: link_leaders(p, files, "exact", documents))
         return {}
 
     def candidates() -> dict[str, int]:
@@ -172,7 +187,7 @@ def _find(
         return {}
 
     found = {}
-    for step in (exact, candidates, near, names):
+    for step in (*([url] if files.by_url else []), exact, candidates, near, names):
         found.update(steps.run(step.__name__, step))
     return found
 
@@ -183,8 +198,9 @@ def run(
     """Return the manifest of `deduplicate`.
 
     `counts` and, for each subset, `subsets` hold `documents` (that passed the rules), `empty`
-    (without words, so never a duplicate), `exact` and `near` (dropped); `counts` also
-    `candidate_pairs`, `verified_pairs`, `large_buckets` and their `uncompared_pairs`.
+    (without words, so never a duplicate), `exact` and `near` (dropped), with `by_url` also `url`
+    (dropped at stage `exact`, not counted in it); `counts` also `candidate_pairs`,
+    `verified_pairs`, `large_buckets` and their `uncompared_pairs`.
 
     Raises:
       StageError: a step failed, or there are more documents than 32 bits can number.
@@ -200,7 +216,7 @@ def run(
         if not parts:
             return {"files": [], "counts": {}, "subsets": {}}
         work = context.root / ".work" / key
-        files = Files(context.root, work, Numbering(parts))
+        files = Files(context.root, work, Numbering(parts), config.deduplicate.by_url)
         pairs = _find(context, config, files, sketches["counts"])
         cut = Cut(files, config.deduplicate.jaccard)
         results = run_parts(context, "deduplicate", key, parts, cut)

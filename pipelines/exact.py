@@ -1,7 +1,8 @@
-"""Exact duplicates: groups of equal normalised text, by all 128 bits of its hash.
+"""Exact duplicates: groups of equal normalised text, or before that of equal URL, by 128-bit hash.
 
 Each part sends one row per distinct text, its leader, so that a text repeated a billion times
 makes groups of at most one row per part. A group's survivor is the document of lowest priority.
+Texts are compared among the documents that their URLs leave.
 """
 
 from collections.abc import Iterable
@@ -20,14 +21,19 @@ CHUNK = 1 << 18
 LEADER_BYTES = 28
 LINK = pa.schema([("part", pa.uint32()), ("number", pa.uint32()), ("survivor", pa.uint32())])
 
+# The hash columns of a sketch by which a step groups documents.
+KEYS = {"url": ("url_hash0", "url_hash1"), "exact": ("hash0", "hash1")}
+
 
 @dataclass(frozen=True)
 class Files:
-    """Where the steps of one deduplication find their inputs and leave their results."""
+    """Where the steps of one deduplication find their inputs and leave their results; `by_url`
+    says whether there is a step `url`."""
 
     root: Path
     work: Path
     numbering: Numbering
+    by_url: bool = False
 
     def sketch(self, part: int) -> Path:
         return self.root / f"sketches/{self.numbering.names[part]}.parquet"
@@ -55,20 +61,27 @@ def leaders(
     return out
 
 
-def _read_keys(files: Files, part: int) -> list[np.ndarray]:
-    table = pq.read_table(files.sketch(part), columns=["hash0", "hash1", "priority", "row"])
-    *keys, row = numpy_columns(table, "hash0", "hash1", "priority", "row")
-    return [*keys, (row + files.numbering.first[part]).astype(np.uint32)]
+def _read_keys(files: Files, part: int, step: str) -> list[np.ndarray]:
+    columns = [*KEYS[step], "priority", "row"]
+    table = pq.read_table(files.sketch(part), columns=columns)
+    if step == "url":
+        table = table.drop_null()
+    *keys, row = numpy_columns(table, *columns)
+    number = (row + files.numbering.first[part]).astype(np.uint32)
+    if step == "url" or not files.by_url:
+        return [*keys, number]
+    left = ~np.isin(number, dropped_by(files, part, "url")[0], assume_unique=True)
+    return [column[left] for column in (*keys, number)]
 
 
 class ReadLeaders(beam.DoFn):
-    """Part -> one row for each distinct text in it."""
+    """Part -> one row for each distinct text, or URL, in it."""
 
-    def __init__(self, files: Files):
-        self.files = files
+    def __init__(self, files: Files, step: str):
+        self.files, self.step = files, step
 
     def process(self, part: int) -> Iterable[pa.RecordBatch]:
-        columns = _read_keys(self.files, part)
+        columns = _read_keys(self.files, part, self.step)
         own = np.flatnonzero(leaders(*columns) == np.arange(len(columns[0])))
         names = ("hash0", "hash1", "priority", "number")
         for start in range(0, len(own), CHUNK):
@@ -108,28 +121,42 @@ class WriteByPart(beam.DoFn):
         yield part
 
 
-def link_leaders(pipeline: beam.Pipeline, files: Files, documents: int) -> None:
-    """Build the pipeline that writes `exact/<part>.arrow`: leaders and their survivors."""
+def link_leaders(pipeline: beam.Pipeline, files: Files, step: str, documents: int) -> None:
+    """Build the pipeline that writes `<step>/<part>.arrow`: leaders and their survivors."""
     count = len(files.numbering.names)
     _ = (
         pipeline
         | beam.Create(range(count), reshuffle=False)
         | beam.Reshuffle()
-        | beam.ParDo(ReadLeaders(files))
-        | "ByHash"
-        >> Exchange("hash0", partitions(documents * LEADER_BYTES), files.scratch("exact"))
+        | beam.ParDo(ReadLeaders(files, step))
+        | "ByHash" >> Exchange("hash0", partitions(documents * LEADER_BYTES), files.scratch(step))
         | beam.ParDo(LinkLeaders(files.numbering))
-        | "ByPart" >> Exchange("part", count, files.scratch("exact"))
-        | beam.ParDo(WriteByPart(files, "exact"))
+        | "ByPart" >> Exchange("part", count, files.scratch(step))
+        | beam.ParDo(WriteByPart(files, step))
     )
 
 
 def dropped(files: Files, part: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the exact duplicates in a part: their numbers, sorted, and their survivors'."""
-    columns = _read_keys(files, part)
+    """Return the duplicates in a part by URL and by text: their numbers, sorted, and those of the
+    documents that their groups keep."""
+    number, survivor = dropped_by(files, part, "exact")
+    if files.by_url:
+        others = dropped_by(files, part, "url")
+        number, survivor = (
+            np.concatenate([number, others[0]]),
+            np.concatenate([survivor, others[1]]),
+        )
+        order = np.argsort(number)
+        number, survivor = number[order], survivor[order]
+    return number, survivor
+
+
+def dropped_by(files: Files, part: int, step: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `dropped` does, of one step."""
+    columns = _read_keys(files, part, step)
     number = columns[3]
     survivor = number[leaders(*columns)]
-    lost, won = numpy_columns(read_arrow(files.result("exact", part), LINK), "number", "survivor")
+    lost, won = numpy_columns(read_arrow(files.result(step, part), LINK), "number", "survivor")
     if len(lost):
         at = np.minimum(np.searchsorted(lost, survivor), len(lost) - 1)
         survivor = np.where(lost[at] == survivor, won[at], survivor)

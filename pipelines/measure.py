@@ -12,22 +12,26 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from massivetext import rules
+from massivetext import signals
 from massivetext.config import Config
 from massivetext.config_file import to_dict
+from massivetext.config_rules import RuleGroup
 from massivetext.dataset import sha256_file
 from massivetext.document import DOCUMENT, PAGE, DeadLetter, iterate_slices
 from massivetext.errors import StageError
-from massivetext.extract import extract_batch
-from massivetext.readers import Split, fingerprint, plan, read
+from massivetext.extract import Extract, extract_batch
+from massivetext.extract import warm_up as warm_up_extraction
+from massivetext.extract.libraries import extractor
+from massivetext.readers import Split, fingerprint, plan, read, yields_pages
+from massivetext.rules import SIGNALS
+from massivetext.signals import Measurer
+from massivetext.test_sets import expand
 
 from .parts import read_batches
 from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
 
-VERSION = 1
-MEASURED = pa.schema(
-    [*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False), *rules.SIGNALS]
-)
+VERSION = 3
+MEASURED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False), *SIGNALS])
 
 
 class Measure:
@@ -35,38 +39,44 @@ class Measure:
 
     def __init__(self, config: Config):
         self.config = config
-        self.models: dict[str, rules.Models] = {}
+        self.measurers: dict[str, Measurer] = {}
+        self.extract: Extract | None = None
 
     def setup(self) -> None:
-        rules.warm_up()
+        signals.warm_up()
+        warm_up_extraction()
+        rule = self.config.extraction
+        self.extract = extractor(rule.extractor, rule.seconds)
 
-    def _models(self, subset: str) -> rules.Models:
-        if subset not in self.models:
-            self.models[subset] = rules.load_models(self.config, self.config.rules(subset))
-        return self.models[subset]
+    def _measurer(self, subset: str) -> Measurer:
+        if subset not in self.measurers:
+            mask = self.config.subsets[subset].mask
+            self.measurers[subset] = Measurer.load(self.config, self.config.rules(subset), mask)
+        return self.measurers[subset]
 
     def run(self, part: Part, out: PartOutput) -> None:
         name = part.arguments["subset"]
         split = Split(**part.arguments["split"])
         subset = self.config.subsets[name]
-        models = self._models(name)
+        measurer = self._measurer(name)
         with out.parquet(f"measured/{part.name}.parquet", MEASURED) as file:
             for batch in read(split, subset, name, out.dead, out.progress):
                 out.counts["records"] += batch.num_rows
                 if batch.schema.equals(PAGE):
                     out.counts["page_bytes"] += batch.column("content").nbytes
-                    batch = extract_batch(batch, "measure", out.dead)
-                for measured in self._measure(batch, name, models, out):
+                    assert self.extract is not None, "setup has run"
+                    batch = extract_batch(batch, "measure", out.dead, self.extract)
+                for measured in self._measure(batch, measurer, out):
                     out.counts["documents"] += measured.num_rows
                     out.counts["text_bytes"] += pc.sum(measured.column("text_bytes")).as_py() or 0
                     file.write(measured)
 
     def _measure(
-        self, batch: pa.RecordBatch, name: str, models: rules.Models, out: PartOutput
+        self, batch: pa.RecordBatch, measurer: Measurer, out: PartOutput
     ) -> Iterator[pa.RecordBatch]:
         """Measure a batch; when that fails, row by row, so that one bad document is one loss."""
         try:
-            yield self._signals(batch, name, models)
+            yield _with_signals(batch, measurer)
         except Exception as error:
             if batch.num_rows == 1:
                 out.dead.add(
@@ -80,16 +90,16 @@ class Measure:
                 )
                 return
             for row in iterate_slices(batch):
-                yield from self._measure(row, name, models, out)
+                yield from self._measure(row, measurer, out)
 
-    def _signals(self, batch: pa.RecordBatch, name: str, models: rules.Models) -> pa.RecordBatch:
-        measured = rules.measure(batch, self.config.rules(name), models)
-        sizes = pc.binary_length(batch.column("text")).cast(pa.int64())
-        columns = [
-            sizes if field.name == "text_bytes" else measured.column(field.name)
-            for field in MEASURED
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=MEASURED)
+
+def _with_signals(batch: pa.RecordBatch, measurer: Measurer) -> pa.RecordBatch:
+    measured = measurer.measure(batch)
+    sizes = pc.binary_length(measured.column("text")).cast(pa.int64())
+    columns = [
+        sizes if field.name == "text_bytes" else measured.column(field.name) for field in MEASURED
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=MEASURED)
 
 
 def measure_parts(config: Config) -> list[Part]:
@@ -106,16 +116,15 @@ def run(context: Context, config: Config) -> dict[str, Any]:
     """Return the manifest of `measure`; `subsets` has documents, bytes and parts of each."""
     parts = measure_parts(config)
     depends = {
-        "version": [VERSION, rules.RULE_VERSION],
+        "version": [VERSION, signals.SIGNALS_VERSION],
         "subsets": {
             name: {
-                "config": {**to_dict(subset), "input": None},
-                "groups": [str(group) for group in config.rules(name)],
+                "settings": _settings(config, name),
                 "inputs": fingerprint(
                     [Split(**p.arguments["split"]) for p in parts if p.arguments["subset"] == name]
                 ),
             }
-            for name, subset in sorted(config.subsets.items())
+            for name in sorted(config.subsets)
         },
         "models": _models(config),
     }
@@ -142,15 +151,48 @@ def run(context: Context, config: Config) -> dict[str, Any]:
     return materialise(context, "measure", depends, ("measured", "dead/measure"), produce)
 
 
+def _settings(config: Config, name: str) -> dict[str, Any]:
+    """Return what decides how the records of a subset are read, edited and measured."""
+    subset = config.subsets[name]
+    groups = config.rules(name)
+    settings: dict[str, Any] = {
+        "config": {**to_dict(subset), "input": None, "rules": None},
+        "groups": [str(group) for group in groups],
+    }
+    if yields_pages(subset):
+        settings["extractor"] = str(config.extraction.extractor)
+    if RuleGroup.REPETITION in groups:
+        settings["compat"] = str(config.repetition.compat or "")
+    if RuleGroup.CLASSIFIER in groups:
+        settings["seed"] = config.seed
+    if RuleGroup.C4 in groups:
+        # Lines are removed by these; the other fields are thresholds.
+        lines = ("terminal_punctuation", "min_line_words", "max_word_characters")
+        settings["c4"] = {key: getattr(config.c4, key) for key in lines}
+    return settings
+
+
 def _models(config: Config) -> dict[str, Any]:
     """Return the identity of what signals depend on beside the text: contents, not places."""
-    files = {
-        "language": config.language.model if config.language else None,
-        "safety": config.safety.model if config.safety else None,
-        "words": config.safety.words if config.safety else None,
+    files: dict[str, tuple[str, ...]] = {}
+    if config.url:
+        files["url_domains"] = tuple(map(str, expand(config.url.domains)))
+        files["url_words"] = tuple(map(str, expand(config.url.words)))
+    if config.language:
+        files["language"] = (config.language.model,)
+    if config.safety:
+        files["safety"] = (config.safety.model,) if config.safety.model else ()
+        files["words"] = (config.safety.words,) if config.safety.words else ()
+    if config.classifier:
+        files["classifier"] = (config.classifier.model,)
+    labels = {
+        "safety_label": config.safety.label if config.safety else None,
+        "classifier_label": config.classifier.label if config.classifier else None,
     }
-    found: dict[str, Any] = {n: sha256_file(Path(path)) for n, path in files.items() if path}
-    return {**found, "safety_label": config.safety.label if config.safety else None}
+    return {
+        **{name: [sha256_file(Path(p)) for p in sorted(paths)] for name, paths in files.items()},
+        **labels,
+    }
 
 
 def check_dead_letters(root: Path, config: Config, stage: str, results: list[PartResult]) -> None:

@@ -28,8 +28,20 @@ def collect(files: Files) -> None:
         won.append(survivor)
         mark(bits, *numpy_columns(read_arrow(files.result("drops", part), EXACT), "survivor"))
     # Survivors of exact groups that fell to a near duplicate are marked with theirs above.
-    save_array(files.work / "names" / "lost.npy", np.concatenate(lost))
-    save_array(files.work / "names" / "won.npy", np.concatenate(won))
+    links = np.concatenate(lost), np.concatenate(won)
+    # The document kept for its URL may be an exact duplicate of another: link it to what that
+    # became. No other survivor of an exact group is lost to one.
+    if files.by_url:
+        kept = [_marked_drops(files, part, bits) for part in range(len(files.numbering.names))]
+        number, survivor = (np.concatenate(column) for column in zip(*kept, strict=True))
+        number, survivor = (
+            np.concatenate([links[0], number]),
+            np.concatenate([links[1], final(*links, survivor)]),
+        )
+        order = np.argsort(number)
+        links = number[order], survivor[order]
+    save_array(files.work / "names" / "lost.npy", links[0])
+    save_array(files.work / "names" / "won.npy", links[1])
     numbers = []
     with arrow_file(files.work / "names" / "ids.arrow", ID) as writer:
         for number, batch in _needed(files, bits):
@@ -39,6 +51,22 @@ def collect(files: Files) -> None:
     save_array(files.work / "names" / "numbers.npy", flat)
     starts = np.cumsum([0, *map(len, numbers)])
     save_array(files.work / "names" / "starts.npy", starts)
+
+
+def _marked_drops(files: Files, part: int, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    number, survivor = numpy_columns(
+        read_arrow(files.result("drops", part), EXACT), "number", "survivor"
+    )
+    marks = bits[number >> 3] >> (number & 7).astype(np.uint8) & 1 == 1
+    return number[marks], survivor[marks]
+
+
+def final(lost: np.ndarray, won: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Return `won[i]` for a number that is `lost[i]` (sorted), and any other number itself."""
+    if len(lost) == 0:
+        return number
+    at = np.minimum(np.searchsorted(lost, number), len(lost) - 1)
+    return np.where(lost[at] == number, won[at], number)
 
 
 def _needed(files: Files, bits: np.ndarray) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
@@ -72,11 +100,9 @@ class Names:
         self.path = str(folder / "ids.arrow")
 
     def final(self, number: np.ndarray) -> np.ndarray:
-        """Return each document itself, or the survivor of its cluster if it is a near duplicate."""
-        if len(self.lost) == 0:
-            return number
-        at = np.minimum(np.searchsorted(self.lost, number), len(self.lost) - 1)
-        return np.where(self.lost[at] == number, self.won[at], number)
+        """Return each document itself, or the survivor of its cluster if it is a duplicate; ask
+        only for documents that an exact group keeps."""
+        return final(self.lost, self.won, number)
 
     def ids(self, number: np.ndarray) -> pa.Array:
         """Return the ids of documents, reading only the batches that hold any of them."""

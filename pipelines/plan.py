@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from massivetext.config import Config, RuleGroup
+from massivetext.config import Config
 from massivetext.config_file import Loaded
+from massivetext.config_rules import NEED_SECTION
 from massivetext.errors import ConfigError, nearest
+from massivetext.extract.libraries import extractor
 from massivetext.mixture import resolve_weights
 from massivetext.progress import human_bytes
 from massivetext.readers import plan
@@ -21,9 +23,15 @@ def check(loaded: Loaded) -> list[str]:
     """
     config = loaded.config
     lines = [_read(loaded, name) for name in config.subsets]
+    with _located(loaded, "extraction.extractor"):
+        extractor(config.extraction.extractor, config.extraction.seconds)
     for key, path in _models(config):
         with _located(loaded, key):
             _readable(Path(path))
+    if config.url is not None:
+        for key in ("domains", "words"):
+            with _located(loaded, f"url.{key}"):
+                expand(getattr(config.url, key))
     with _located(loaded, "overlap"):
         lines.append(_overlap(config))
     lines.append(_deduplicate(loaded))
@@ -40,12 +48,11 @@ def _read(loaded: Loaded, name: str) -> str:
     with _located(loaded, f"subsets.{name}.input"):
         splits = plan(subset, name)
     groups = config.rules(name)
-    sections = {RuleGroup.LANGUAGE: config.language, RuleGroup.SAFETY: config.safety}
-    for group, section in sections.items():
-        if group in groups and section is None:
+    for group in NEED_SECTION:
+        if group in groups and getattr(config, group) is None:
             raise ConfigError(
                 f"{loaded.where(f'subsets.{name}.rules')}: the rule {group} of {name} needs a "
-                f"section '{group}' in the config; add it with a model, or take the rule out"
+                f"section '{group}' in the config; add it, or take the rule out"
             )
     files = sum(len(split.paths) for split in splits)
     size = human_bytes(sum(split.bytes for split in splits))
@@ -58,6 +65,7 @@ def _models(config: Config) -> list[tuple[str, str]]:
         ("language.model", config.language.model if config.language else None),
         ("safety.model", config.safety.model if config.safety else None),
         ("safety.words", config.safety.words if config.safety else None),
+        ("classifier.model", config.classifier.model if config.classifier else None),
         ("tokenizer.model", config.tokenizer.model),
     ]
     return [(key, path) for key, path in found if path is not None]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from massivetext.config import Config
 from massivetext.dataset import sha256_json
@@ -15,6 +16,7 @@ from massivetext.document import text_buffers
 from massivetext.hashing import hash_rows, hash_rows_128
 from massivetext.minhash import band_hashes, signatures
 from massivetext.shingles import normalise, shingle_normalised
+from massivetext.urls import canonical
 
 from .parts import keep_mask, measured_parts, read_batches
 from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
@@ -22,8 +24,10 @@ from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
 VERSION = 1
 
 
-def schema(bands: int) -> pa.Schema:
-    """Columns of a sketch; `bands` holds the band hashes as little-endian uint64."""
+def schema(bands: int, by_url: bool = False) -> pa.Schema:
+    """Columns of a sketch; `bands` holds the band hashes as little-endian uint64. With `by_url`
+    there is a hash of subset and canonical URL, null for a document without one."""
+    urls = [pa.field("url_hash0", pa.uint64()), pa.field("url_hash1", pa.uint64())]
     return pa.schema(
         [
             pa.field("row", pa.int64(), nullable=False),
@@ -33,6 +37,7 @@ def schema(bands: int) -> pa.Schema:
             pa.field("hash1", pa.uint64(), nullable=False),
             pa.field("shingles", pa.int64(), nullable=False),
             pa.field("bands", pa.binary(8 * bands), nullable=False),
+            *(urls if by_url else []),
         ]
     )
 
@@ -40,8 +45,11 @@ def schema(bands: int) -> pa.Schema:
 class Sketch:
     """Hashes the surviving documents of one measured part."""
 
-    def __init__(self, ngram: int, bands: int, rows: int, seed: int):
+    def __init__(self, ngram: int, bands: int, rows: int, seed: int, by_url: bool):
         self.ngram, self.bands, self.rows, self.seed = ngram, bands, rows, seed
+        self.by_url = by_url
+        self.schema = schema(bands, by_url)
+        self.columns = ["id", "text", *(["url"] if by_url else [])]
 
     def setup(self) -> None:
         pass
@@ -50,10 +58,11 @@ class Sketch:
         keep = keep_mask(out.root, part, ("clean",))
         start = 0
         path = out.root / f"measured/{part.name}.parquet"
-        with out.parquet(f"sketches/{part.name}.parquet", schema(self.bands)) as file:
-            for batch in read_batches(path, ["id", "text"]):
+        with out.parquet(f"sketches/{part.name}.parquet", self.schema) as file:
+            for batch in read_batches(path, self.columns):
                 rows = np.flatnonzero(keep[start : start + batch.num_rows])
-                sketch = self.sketch(batch.take(pa.array(rows)), rows + start)
+                kept = batch.take(pa.array(rows))
+                sketch = self.sketch(kept, rows + start, part.arguments["subset"])
                 file.write(sketch)
                 start += batch.num_rows
                 out.counts["documents"] += len(rows)
@@ -61,8 +70,8 @@ class Sketch:
                 out.counts["shingles"] += int(sketch.column("shingles").to_numpy().sum())
                 out.progress(part.bytes * start // max(1, len(keep)))
 
-    def sketch(self, batch: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
-        """Return the sketches of a batch of `id` and `text`, without documents that have no words.
+    def sketch(self, batch: pa.RecordBatch, rows: np.ndarray, subset: str) -> pa.RecordBatch:
+        """Return the sketches of a batch of `columns`, without documents that have no words.
 
         `rows` are the documents' rows in the measured part, int64 [n].
         """
@@ -81,8 +90,19 @@ class Sketch:
                 pa.binary(8 * self.bands), len(bands), [None, pa.py_buffer(bands.tobytes())]
             ),
         ]
-        all_rows = pa.RecordBatch.from_arrays(columns, schema=schema(self.bands))
+        if self.by_url:
+            columns += _url_hashes(batch.column("url"), subset)
+        all_rows = pa.RecordBatch.from_arrays(columns, schema=self.schema)
         return all_rows.filter(pa.array(text.words > 0))
+
+
+def _url_hashes(urls: pa.Array, subset: str) -> list[pa.Array]:
+    keys = pc.binary_join_element_wise(
+        pa.scalar(subset, pa.large_string()), canonical(urls), pa.scalar("\n", pa.large_string())
+    )
+    hashes = hash_rows_128(*text_buffers(keys.fill_null("")))
+    none = keys.is_null().to_numpy(zero_copy_only=False)
+    return [pa.array(hashes[:, half].copy(), mask=none) for half in (0, 1)]
 
 
 def run(
@@ -95,13 +115,13 @@ def run(
     depends = {
         "upstream": [sha256_json(measured), sha256_json(clean)],
         "subsets": sorted(subsets),
-        "sketch": [rule.ngram, rule.bands, rule.rows],
+        "sketch": [rule.ngram, rule.bands, rule.rows, *(["url"] if rule.by_url else [])],
         "seed": config.seed,
         "version": VERSION,
     }
 
     def produce(key: str) -> dict[str, Any]:
-        work = Sketch(rule.ngram, rule.bands, rule.rows, config.seed)
+        work = Sketch(rule.ngram, rule.bands, rule.rows, config.seed, rule.by_url)
         results = run_parts(context, "sketch", key, parts, work)
         by_subset = {
             name: add_counts(

@@ -59,8 +59,9 @@ class WorkerServer:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         # Its own session, so that Ctrl-C reaches the driver alone, which then ends the workers.
+        # -P: a folder `massivetext` where the command runs, such as a checkout, is not the package.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "massivetext.pipelines.worker_server", str(write_end)],
+            [sys.executable, "-P", "-m", "massivetext.pipelines.worker_server", str(write_end)],
             stdin=subprocess.PIPE,
             pass_fds=[write_end],
             env=environment,

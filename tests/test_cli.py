@@ -32,6 +32,8 @@ def test_every_command_has_help_with_an_example(command, capsys):
         (["build", "a.yaml", "--workers", "x"], "invalid int value: 'x'"),
         (["why", "nowhere", "id"], "nowhere is not the output of a build"),
         (["verify", "nowhere"], "nowhere is not the output of a build"),
+        (["train-classifier", "m.bin", "--reference", "a.jsonl"], "required: --raw"),
+        (["train-classifier", "m.bin", "--reference", "no.jsonl", "--raw", "a"], "does not exist"),
         (["demo", "--", "--runner=X"], "massivetext demo takes no Beam flags"),
         ([], "required"),
     ],
@@ -59,3 +61,17 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_quality_classifier_is_trained_and_described(tmp_path, capsys):
+    for name in ("good", "bad"):
+        lines = [f'{{"text": "{name} words of document {i}, all {name}"}}\n' for i in range(20)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines) + "broken\n")
+    good, bad, model = (str(tmp_path / name) for name in ("good.jsonl", "bad.jsonl", "m.bin"))
+    assert run("train-classifier", model, "--reference", good, "--raw", bad) == 0
+    out, err = capsys.readouterr()
+    assert "reference        20 documents, 20 drawn, 1 rejected" in err
+    assert "such as good.jsonl:21: invalid JSON" in err
+    assert "min_probability  reference kept  raw kept" in out
+    assert "trained on 18 documents of each class" in out
+    assert {path.name for path in tmp_path.glob("m.*")} == {"m.bin", "m.bin.json", "m.bin.svg"}

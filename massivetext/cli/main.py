@@ -61,10 +61,20 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "continue a prompt with the trained model",
         'generate my.yaml "The origin of"',
     ),
+    "train-classifier": (
+        "train_classifier",
+        "train a quality classifier of reference text against raw web text",
+        "train-classifier quality.bin --reference books/*.jsonl.gz --raw crawl/*.warc.gz",
+    ),
     "why": (
         "why",
         "explain what happened to a document",
         "why out/small 'massiveweb/pages.warc.gz#17'",
+    ),
+    "thresholds": (
+        "thresholds",
+        "what other thresholds would keep and drop, from stored signals",
+        "thresholds out/small --set quality.min_words=100",
     ),
     "verify": ("verify", "check every output against its manifest", "verify out/small"),
     "demo": ("demo", "everything on text this machine already has", "demo"),
@@ -95,6 +105,7 @@ def parser() -> Parser:
         )
         if module in ("build", "train"):
             sub.add_argument("config", metavar="CONFIG", help="the YAML file of the build")
+        if module in ("build", "train", "thresholds"):
             sub.add_argument(
                 "--set",
                 action="append",
@@ -103,14 +114,14 @@ def parser() -> Parser:
                 dest="overrides",
                 help="override a key of the config, such as mixture.tokens=1_000_000",
             )
-        if module in ("build", "demo"):
+        if module in ("build", "demo", "train_classifier"):
             _workers(sub)
         if module == "build":
             sub.add_argument(
                 "--dry-run", action="store_true", help="check, print config and plan, run nothing"
             )
             sub.epilog = f"{sub.epilog}\n\nBeam's own flags follow after '--'"
-        if module in ("why", "verify"):
+        if module in ("why", "verify", "thresholds"):
             sub.add_argument("out", metavar="OUT", help="the output folder of a build")
         if name == "why":
             sub.add_argument("id", metavar="ID", help="id or URL of a document")
@@ -120,6 +131,8 @@ def parser() -> Parser:
             sub.add_argument("--temperature", type=float, default=0.8, help="0 is greedy")
             sub.add_argument("--top-k", type=int, default=40, help="0 keeps every token")
             sub.add_argument("--seed", type=int, default=0, help="of the sampling")
+        if name == "train-classifier":
+            _train_classifier(sub)
         if name == "demo":
             sub.add_argument("--output", default="out/demo", help="folder (default out/demo)")
         if name == "train":
@@ -136,6 +149,29 @@ def _workers(sub: argparse.ArgumentParser) -> None:
         metavar="N",
         help="worker processes of the local runner (default: one per core)",
     )
+
+
+def _train_classifier(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("model", metavar="MODEL", help="file to write, such as quality.bin")
+    for label, meaning in (("reference", "text of high quality"), ("raw", "unfiltered web text")):
+        sub.add_argument(
+            f"--{label}",
+            nargs="+",
+            required=True,
+            metavar="PATH",
+            help=f"{meaning}: files, globs or folders of JSONL, Parquet, WARC, WET or MediaWiki",
+        )
+    sub.add_argument(
+        "--documents", type=int, default=100_000, metavar="N", help="of each class (default 100000)"
+    )
+    sub.add_argument(
+        "--bytes-per-document",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="of each document, at most (default 10000)",
+    )
+    sub.add_argument("--seed", type=int, default=1, help="of the sample and the training")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

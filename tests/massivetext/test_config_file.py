@@ -116,9 +116,12 @@ def test_rules_by_subset_follow_the_paper():
         "output: o\nlanguage: {model: m}\nsafety: {words: w}\nsubsets:\n"
         "  massiveweb: {input: a}\n  books: {input: a}\n  github: {input: a}\n"
         "  other: {input: a, rules: [repetition, language]}\n"
+        "  named: {input: a, rules: [fineweb, c4, gopher]}\n"
     )
     config: Config = parse(text, "my.yaml").config
-    assert config.rules("massiveweb") == tuple(RuleGroup)
+    gopher = (RuleGroup.QUALITY, RuleGroup.REPETITION)
+    assert config.rules("massiveweb") == (RuleGroup.LANGUAGE, RuleGroup.SAFETY, *gopher)
     assert config.rules("books") == (RuleGroup.LANGUAGE,)
     assert config.rules("github") == ()
     assert config.rules("other") == (RuleGroup.LANGUAGE, RuleGroup.REPETITION)
+    assert config.rules("named") == (*gopher, RuleGroup.C4, RuleGroup.FINEWEB)

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from massivetext import extract_guard
 from massivetext.document import DOCUMENT, PAGE, DeadLetters
-from massivetext.extract import PageTooLarge, extract, extract_batch
+from massivetext.extract import PageTooLarge, extract, extract_batch, guard
 
 PROSE = (
     "The quick brown fox jumps over the lazy dog while forty-two engineers look on and take notes, "
@@ -75,8 +74,42 @@ def test_line_breaks_indentation_and_entities():
 
 
 def test_hidden_text_goes():
-    text = extract(page(f"<p>{PROSE}</p><p hidden>a</p><p style='display: none'>b</p>"))
-    assert text == PROSE
+    hidden = (
+        "<p hidden>a</p><p style='display: none'>b</p><p style='color:red;display:none'>c</p>"
+        "<p style='visibility: hidden'>d</p><p aria-hidden=true>e</p>"
+    )
+    assert extract(page(f"<p>{PROSE}<span hidden>, not <b>this</b></span></p>{hidden}")) == PROSE
+    shown = "<p style='display: block; content: none' aria-hidden=false data-hidden>shown</p>"
+    assert extract(page(f"<p>{PROSE}</p>{shown}")) == f"{PROSE}\n\nshown"
+
+
+def test_text_beside_what_is_removed_does_not_run_together():
+    text = extract(page(f"<div>{PROSE}<nav>menu</nav>after<script>x</script>wards</div>"))
+    assert text == f"{PROSE}\n\nafterwards"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "<script>if (a</p>b) '<!-- <b>'</script>",
+        "<script><!--<script></script>--></script>",
+        "<script><!-- '</b>' //--></script>",
+        "<style>p:after { content: '</p>' }</style>",
+        "<iframe></iframe><noembed><p></noembed>",
+        "<!-- > <p> - -- --><?p x?>",
+        "<svg><style>&lt;/style>&lt;plaintext></style><link></link><title>x</title></svg>",
+        "<template><script><!--<script></script>--></script></template>",
+        "<textarea></p></textarea>",
+        "<math><annotation>x</annotation></math>",
+    ],
+)
+def test_what_is_not_text_is_passed_over(raw):
+    assert extract(page(f"<div><p>{PROSE}{raw}</p><p>after</p></div>")) == f"{PROSE}\n\nafter"
+
+
+def test_plaintext_is_passed_over():
+    assert extract(page(f"<p>{PROSE}</p><template><plaintext></template><p>x</p>")) == PROSE
+    assert extract(f"<p>{PROSE}<plaintext></plaintext>x</p>") == PROSE
 
 
 def test_a_boilerplate_word_in_a_long_class_name_is_no_evidence():
@@ -86,21 +119,56 @@ def test_a_boilerplate_word_in_a_long_class_name_is_no_evidence():
 
 @pytest.mark.parametrize(("size", "kept"), [(139, False), (140, True)])
 def test_a_group_needs_140_characters(size, kept):
-    text = ("word " * 40)[: size - 1] + "x"
-    assert (extract(page(f"<div><p>{text}</p></div>")) == text) is kept
+    text = "x" * (size - 1) + "!"
+    best = f"<div><p>{PROSE}</p><p>{PROSE}</p></div>"
+    other = f"<section><div><p>{text[:70]}</p><p>{text[70:]}</p></div></section>"
+    assert ("!" in extract(page(best + other))) is kept
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.199, False), (0.2, True)])
 def test_a_group_needs_a_fifth_of_the_best(share, kept):
     best, other = "b" * 2000, "o" * round(2000 * share)
-    text = extract(page(f"<div><p>{best}</p></div><section><div><p>{other}</p></div></section>"))
-    assert (other in text) is kept
+    pair = "<div><p>{}</p><p>{}</p></div>"
+    other = pair.format(other[: len(other) // 2], other[len(other) // 2 :] + "!")
+    text = extract(page(pair.format(best[:1000], best[1000:]) + f"<section>{other}</section>"))
+    assert ("!" in text) is kept
 
 
-def test_without_salient_text_there_is_nothing():
+def test_a_group_at_the_path_of_the_best_may_be_short():
+    best = f"<section><div><p>{'b' * 2000}</p><p>{'b' * 2000}</p></div></section>"
+    other = f"<div><p>{PROSE}</p><p>{PROSE}</p></div>"
+    assert extract(page(f"{best}<section>{other}</section>")).count(PROSE) == 2
+    assert extract(page(f"{best}<form>{other}</form>")).count(PROSE) == 0
+
+
+def test_an_element_around_one_block_is_no_level():
+    prose = [f"{PROSE} {i}" for i in range(3)]
+    wrapped = "".join(f"<div><div><p>{text}</p></div></div>" for text in prose)
+    short = "<div><p>Yes.</p></div>"
+    assert extract(page(wrapped + short)) == "\n\n".join([*prose, "Yes."])
+
+
+def test_salient_text_around_the_main_element_leads_up_to_it():
+    section = f"<section><h2>Part</h2><p>{'b' * 4000}</p></section>"
+    text = extract(page(f"<main><h1>Title</h1><p>{PROSE}</p>{section}</main>"))
+    assert text == f"Title\n\n{PROSE}\n\nPart\n\n{'b' * 4000}"
+
+
+def test_wide_characters_count_three():
+    line = "一波波低溫寒流報到已將後山一帶層層山巒披上"  # 21 characters
+    best = f"<div><p>{line}</p><p>{line}</p><p>{line}</p></div>"
+    other = f"<section><div><p>{PROSE}</p><p>{'w ' * 60}</p></div></section>"
+    assert extract(page(best + other)).count(line) == 3
+    assert extract(page(best.replace(line, line[:20]) + other)).count(line[:20]) == 0
+
+
+def test_without_salient_text_the_largest_group_is_left():
     assert extract("") == ""
-    assert extract(page("<p>short</p>")) == ""
+    assert extract(page("<p>short</p>")) == "short"
+    verse = "<div><p>Two roads</p><p>diverged</p></div>"
+    assert extract(page(f"<section><p>Poems</p></section>{verse}")) == "Two roads\n\ndiverged"
     assert extract(page(f"<p><a href=x>{PROSE}</a></p>")) == ""
+    assert extract(page("<p>by <a href=x>someone else</a></p>")) == ""
 
 
 def test_hostile_nesting_is_flat_work():
@@ -116,8 +184,8 @@ def test_hostile_nesting_is_flat_work():
         "<div>" * 100_000,
         "<x>" * 100_000 + "<div></div>" * 100_000,
         "<p>" + "".join(f"<b id={i}>" for i in range(1400)) + "<p>x" * 1400,
-        "x" * (extract_guard.PAGE_BYTES + 1),
-        "é" * (extract_guard.PAGE_BYTES // 2 + 1),
+        "x" * (guard.PAGE_BYTES + 1),
+        "é" * (guard.PAGE_BYTES // 2 + 1),
     ],
 )
 def test_pages_that_would_cost_too_much_are_refused(html):

@@ -3,9 +3,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from massivetext.classifier import MAX_BYTES, first_lines
 from massivetext.errors import ConfigError
-from massivetext.language import LanguageModel, language_code
+from massivetext.language import LanguageModel, language_code, warm_up
 
 from . import reference
 
@@ -61,21 +60,28 @@ def test_batch_does_not_change_a_prediction(path):
     assert together.tolist() == alone
 
 
-def test_only_the_start_is_classified(path):
-    start = (ENGLISH + " ") * (MAX_BYTES // len(ENGLISH) + 1)
-    _, probabilities = predict(path, [start, start + GERMAN * 5000])
-    assert probabilities[0] == probabilities[1]
+def test_the_whole_text_is_classified(path):
+    start = (ENGLISH + " ") * 2000
+    languages, probabilities = predict(path, [start, start + (GERMAN + " ") * 6000])
+    assert languages == ["en", "de"]
+    assert probabilities[0] != probabilities[1]
 
 
-def test_cut_falls_between_characters():
-    text = "x" + "é" * MAX_BYTES
-    (line,) = first_lines(*reference.batch([text]))
-    assert line == "x" + "é" * ((MAX_BYTES - 1) // 2)
+def test_a_slice_of_a_batch(path):
+    model = LanguageModel(path)
+    data, offsets = reference.batch([ENGLISH, GERMAN, "", ENGLISH])
+    languages, _ = model.predict(data, offsets[1:])
+    assert languages.to_pylist() == ["de", "und", "en"]
 
 
-def test_first_lines_of_a_slice():
-    data, offsets = reference.batch(["ab", "c\nd", ""])
-    assert first_lines(data, offsets[1:]) == ["c d", ""]
+def test_no_documents(path):
+    languages, probabilities = predict(path, [])
+    assert len(languages) == len(probabilities) == 0
+
+
+def test_nul_is_not_white_space(path):
+    languages, _ = predict(path, ["\0", "\0 "])
+    assert languages != ["und", "und"]
 
 
 @pytest.mark.parametrize(
@@ -132,3 +138,7 @@ def test_word_vectors_are_no_classifier(tmp_path):
 def test_returns_arrow_strings(path):
     languages, _ = LanguageModel(path).predict(*reference.batch([ENGLISH]))
     assert languages.type == pa.string()
+
+
+def test_warm_up():
+    warm_up()

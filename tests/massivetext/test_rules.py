@@ -1,18 +1,28 @@
 import dataclasses
 import itertools
 
-import fasttext
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from massivetext import rules
-from massivetext.config import Config, Language, Quality, Repetition, RuleGroup, Safety, Subset
-from massivetext.errors import ConfigError
-from massivetext.rules import RULES, SIGNALS, Models, Rule, decide, measure, signal_columns
+from massivetext.config import Config, Subset
+from massivetext.config_rules import (
+    C4,
+    Classifier,
+    FineWeb,
+    Language,
+    Quality,
+    Repetition,
+    RuleGroup,
+    Safety,
+    Url,
+)
+from massivetext.pareto import draws
+from massivetext.rules import RULES, Rule, decide, signal_columns
+from massivetext.signals import Measurer
 
 KERNELS = (RuleGroup.QUALITY, RuleGroup.REPETITION)
-ALL = tuple(RuleGroup)
 
 
 def config(**sections) -> Config:
@@ -23,8 +33,12 @@ def documents(*texts: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], ["text"])
 
 
+def measured(*texts: str, groups=KERNELS) -> dict[str, np.ndarray]:
+    return signal_columns(Measurer.load(config(), groups).measure(documents(*texts)))
+
+
 def fails(text: str, rule: Rule) -> bool:
-    signals = signal_columns(measure(documents(text), KERNELS, Models()))
+    signals = measured(text)
     decision = decide(signals, KERNELS, config())
     return bool(decision.failed[0] & rule.bit)
 
@@ -114,17 +128,26 @@ def test_equal_stays_and_beyond_fails(rule):
 @pytest.mark.parametrize("rule", BOUNDARIES)
 def test_boundary_text_measures_the_threshold(rule):
     section = getattr(config(), rules.group_of(rule))
-    signals = signal_columns(measure(documents(BOUNDARIES[rule][0]), KERNELS, Models()))
+    signals = measured(BOUNDARIES[rule][0])
     assert signals[rules.signal_of(rule)][0] == getattr(section, rule)
 
 
 def test_rules_are_the_fields_of_the_config():
-    for group, section in ((RuleGroup.QUALITY, Quality), (RuleGroup.REPETITION, Repetition)):
+    sections = {
+        RuleGroup.QUALITY: Quality,
+        RuleGroup.REPETITION: Repetition,
+        RuleGroup.C4: C4,
+        RuleGroup.FINEWEB: FineWeb,
+    }
+    # These say how lines are removed or signals measured: nothing is dropped by them alone.
+    others = {"compat", "terminal_punctuation", "min_line_words", "max_word_characters"}
+    for group, section in sections.items():
         names = [rule for rule in RULES if rules.group_of(rule) == group]
-        assert names == [field.name for field in dataclasses.fields(section)]
+        fields = [field.name for field in dataclasses.fields(section)]
+        assert names == [name for name in fields if name not in others]
 
 
-def test_groups_are_in_gophers_order():
+def test_rules_are_in_the_order_of_the_groups():
     groups = [rules.group_of(rule) for rule in RULES]
     assert list(dict.fromkeys(groups)) == list(RuleGroup)
     assert groups == sorted(groups, key=list(RuleGroup).index)
@@ -132,7 +155,7 @@ def test_groups_are_in_gophers_order():
 
 def test_first_rule_value_threshold_and_mask():
     text = "# " * 30
-    signals = signal_columns(measure(documents(text, words(50, the=1, be=1)), KERNELS, Models()))
+    signals = measured(text, words(50, the=1, be=1))
     decision = decide(signals, KERNELS, config(repetition=Repetition(*[1.0] * 13)))
     assert RULES[decision.first[0]] is Rule.MIN_WORDS
     assert (decision.value[0], decision.threshold[0]) == (30, 50)
@@ -151,39 +174,16 @@ def test_first_rule_value_threshold_and_mask():
 
 
 def test_only_the_groups_asked_for():
-    signals = signal_columns(measure(documents("x"), KERNELS, Models()))
+    signals = measured("x")
     assert not decide(signals, (RuleGroup.QUALITY,), config()).keep[0]
     assert decide(signals, (RuleGroup.REPETITION,), config()).keep[0]
     assert decide(signals, (), config()).keep[0]
 
 
-def test_measure_appends_the_signals():
-    batch = pa.RecordBatch.from_arrays([pa.array(["1"]), pa.array(["a b"])], ["id", "text"])
-    measured = measure(batch, (RuleGroup.QUALITY,), Models())
-    assert measured.schema.names == ["id", "text", *SIGNALS.names]
-    assert [measured.schema.field(f.name).type for f in SIGNALS] == [f.type for f in SIGNALS]
-    assert measured.column("quality_words").to_pylist() == [2]
-    for name in SIGNALS.names:
-        assert measured.column(name).null_count == (0 if name.startswith("quality_") else 1)
-    measured.validate(full=True)
-
-
-def test_empty_batch():
-    measured = measure(documents(), KERNELS, Models())
-    assert measured.num_rows == 0
-    assert len(decide(signal_columns(measured), KERNELS, config()).first) == 0
-
-
-def test_slice_measures_the_same():
-    batch = documents("a b", "the the the", "c\nc\nd")
-    whole = measure(batch, KERNELS, Models())
-    assert measure(batch.slice(1), KERNELS, Models()).equals(whole.slice(1))
-
-
 def test_signal_that_was_not_measured():
-    measured = measure(documents("a"), (RuleGroup.QUALITY,), Models())
+    signals = measured("a", groups=(RuleGroup.QUALITY,))
     with pytest.raises(ValueError, match="repetition_duplicate_lines was not measured"):
-        decide(signal_columns(measured), KERNELS, config())
+        decide(signals, KERNELS, config())
     with pytest.raises(ValueError, match="quality_words was not measured"):
         decide({}, KERNELS, config())
 
@@ -222,28 +222,85 @@ def test_safety_rules():
     assert model_only.failed.tolist() == [0, Rule.UNSAFE.bit, 0]
 
 
-def test_all_groups_with_models(tmp_path):
-    (tmp_path / "train.txt").write_text("__label__en the cat\n__label__de die Katze\n" * 50)
-    model = fasttext.train_supervised(
-        str(tmp_path / "train.txt"), dim=4, epoch=20, lr=0.5, thread=1, verbose=0
-    )
-    path = str(tmp_path / "model.bin")
-    model.save_model(path)
-    (tmp_path / "words.txt").write_text("bad\n")
-    section = Safety(model=path, label="de", words=str(tmp_path / "words.txt"))
-    whole = config(language=Language(model=path), safety=section)
-    rules.warm_up()
-    measured = measure(
-        documents("the cat", "die Katze", "the bad cat"), ALL, rules.load_models(whole, ALL)
-    )
-    assert all(measured.column(n).null_count == 0 for n in SIGNALS.names if n != "safety_word")
-    decision = decide(signal_columns(measured), ALL, whole)
-    assert [RULES[i] for i in decision.first] == [Rule.MIN_WORDS, Rule.LANGUAGE, Rule.UNSAFE_WORD]
-    assert decision.detail.to_pylist() == [None, "de", "bad"]
+def test_url_rules():
+    signals = {
+        "url_domain": np.array(["bad.org", None, None, "bad.org"], object),
+        "url_word": np.array([None, "casino", None, "casino"], object),
+    }
+    both = config(url=Url(domains=("d",), words=("w",)))
+    decision = decide(signals, (RuleGroup.URL,), both)
+    first = [RULES[i] if i >= 0 else None for i in decision.first]
+    assert first == [Rule.URL_DOMAIN, Rule.URL_WORD, None, Rule.URL_DOMAIN]
+    assert decision.detail.to_pylist() == ["bad.org", "casino", None, "bad.org"]
+    assert decision.failed[3] == Rule.URL_DOMAIN.bit | Rule.URL_WORD.bit
+    words_only = decide(signals, (RuleGroup.URL,), config(url=Url(words=("w",))))
+    assert words_only.keep.tolist() == [True, False, True, False]
+    with pytest.raises(ValueError, match="url_word was not measured"):
+        decide({"url_domain": signals["url_domain"]}, (RuleGroup.URL,), both)
 
 
-def test_group_without_its_section():
-    for group in (RuleGroup.LANGUAGE, RuleGroup.SAFETY):
-        with pytest.raises(ConfigError, match=f"no section {group}"):
-            rules.load_models(config(), (group,))
-    assert rules.load_models(config(), KERNELS) == Models()
+def test_classifier_rule():
+    signals = {
+        "classifier_probability": np.array([0.5, 0.49, 0.9], np.float32),
+        "classifier_draw": np.array([0.0, 0.0, 0.0]),
+    }
+    section = Classifier(model="m")
+    decision = decide(signals, (RuleGroup.CLASSIFIER,), config(classifier=section))
+    assert decision.keep.tolist() == [True, False, True]
+    assert decision.threshold[1] == 0.5
+    assert decision.value[1] == pytest.approx(0.49)
+
+
+def test_classifier_rule_by_pareto():
+    # A draw of u keeps what scores at least 2 - (1 - u) ** (-1 / alpha).
+    signals = {
+        "classifier_probability": np.array([0.9, 1.0, 0.0, 0.0, 0.5], np.float32),
+        "classifier_draw": np.array([0.0, 0.0, 1 - 2.0**-9, 0.998, 1 - 1.5**-9]),
+    }
+    section = config(classifier=Classifier(model="m", pareto=9.0))
+    decision = decide(signals, (RuleGroup.CLASSIFIER,), section)
+    assert decision.keep.tolist() == [False, True, True, False, True]
+    assert decision.threshold[0] == 1.0
+    assert 0 < decision.threshold[3] < 0.01
+
+
+def test_pareto_keeps_the_share_of_the_paper():
+    ids = pa.array([f"web/page#{number}" for number in range(20_000)])
+    for score in (0.0, 0.3, 0.9):
+        signals = {
+            "classifier_probability": np.full(len(ids), score, np.float32),
+            "classifier_draw": draws(ids, 1),
+        }
+        section = config(classifier=Classifier(model="m", pareto=9.0))
+        kept = decide(signals, (RuleGroup.CLASSIFIER,), section).keep.mean()
+        expected = (2 - score) ** -9.0
+        assert kept == pytest.approx(expected, abs=4 * (expected / len(ids)) ** 0.5)
+    assert draws(ids, 1).tolist() == draws(ids, 1).tolist()
+    assert draws(ids, 1).tolist() != draws(ids, 2).tolist()
+
+
+def test_c4_and_fineweb_thresholds():
+    signals = {
+        "c4_sentences": np.array([3, 2, 3, 3]),
+        "c4_lorem_ipsum": np.array([0, 0, 1, 0]),
+        "c4_curly_brackets": np.array([0, 0, 0, 1]),
+        "fineweb_punctuated_lines": np.array([0.12, 0.119, 1, 1]),
+        "fineweb_short_lines": np.array([0.67, 0, 0.671, 0]),
+        "fineweb_repeated_line_characters": np.array([0.01, 0, 0, 0.011]),
+        "fineweb_newlines": np.array([0.3, 0.31, 0, 0]),
+    }
+    c4 = decide(signals, (RuleGroup.C4,), config())
+    assert [RULES[i] if i >= 0 else None for i in c4.first] == [
+        None,
+        Rule.MIN_SENTENCES,
+        Rule.MAX_LOREM_IPSUM,
+        Rule.MAX_CURLY_BRACKETS,
+    ]
+    fineweb = decide(signals, (RuleGroup.FINEWEB,), config())
+    assert [RULES[i] if i >= 0 else None for i in fineweb.first] == [
+        None,
+        Rule.MIN_PUNCTUATED_LINES,
+        Rule.MAX_SHORT_LINES,
+        Rule.MAX_REPEATED_LINE_CHARACTERS,
+    ]
+    assert fineweb.failed[1] == Rule.MIN_PUNCTUATED_LINES.bit | Rule.MAX_NEWLINES.bit

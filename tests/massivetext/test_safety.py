@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massivetext.errors import ConfigError
-from massivetext.safety import MAX_UNITS, LabelModel, SafetyModel, WordList
+from massivetext.safety import MAX_UNITS, LabelModel, WordList
 
 from . import reference
 
@@ -139,12 +139,3 @@ def test_probability_of_the_label(model):
 def test_unknown_label(model):
     with pytest.raises(ConfigError, match="did you mean 'unsafe'"):
         LabelModel(model, "unsave")
-
-
-def test_either_part_may_be_missing(model, tmp_path):
-    (tmp_path / "words.txt").write_text("bad\n")
-    both = SafetyModel(model, "unsafe", str(tmp_path / "words.txt"))
-    assert both.classifier is not None
-    assert both.words is not None
-    assert SafetyModel(None, "unsafe", str(tmp_path / "words.txt")).classifier is None
-    assert SafetyModel(model, "unsafe", None).words is None

@@ -18,6 +18,7 @@ from massivetext.pipelines import deduplicate
 from massivetext.pipelines.near import choose
 from massivetext.pipelines.numbering import Numbering, mark, marked
 from massivetext.pipelines.stage import Part
+from massivetext.urls import canonical
 from tests.massivetext.reference_shingles import clusters, near_pairs, words
 
 from . import measured
@@ -298,3 +299,133 @@ def test_a_list_column_larger_than_memory_goes_through_a_file(monkeypatch, tmp_p
         values, starts = near._flat_lists(sliced, tmp_path)
         assert values.tolist() == [3, 4]
         assert starts.tolist() == [0, 0, 1, 2]
+
+
+def by_url_corpus():
+    """Documents of two subsets whose URLs, texts and near texts chain: url -> exact -> near."""
+    rng = random.Random(11)
+    shared, other = " ".join(prose(rng, 80)), " ".join(prose(rng, 80))
+    rows = [
+        ("http://a.org/1", shared),
+        ("https://A.org:443/1#top", other),
+        ("http://a.org/1/", "a text of its own"),
+        ("http://b.org", shared),
+        ("HTTP://b.org/", "b says something else over https"),
+        (None, "nobody knows where"),
+        (None, "nobody knows where it is from"),
+        ("", "an empty address is none"),
+        (" ", "nor is a blank one"),
+        ("http://e.org", "..."),
+        ("http://e.org", "page e"),
+    ]
+    rows += [(f"http://f.org/?{i % 7}", f"page {i} of f") for i in range(40)]
+    rows += [(f"http://g.org/{i}", f"page {i % 9} of g") for i in range(40)]
+    for i in range(60):
+        base = prose(rng, 150)
+        rows += [
+            (f"http://h.org/{i}", f"the one of its kind, {i}"),
+            (f"https://h.org/{i}", " ".join(base)),
+            (f"http://h.org/{i}?text", " ".join(base)),
+            (f"http://h.org/{i}?near", " ".join(edited(rng, base, 1))),
+        ]
+    books = [{"id": f"books/a#{i}", "url": url, "text": text} for i, (url, text) in enumerate(rows)]
+    c4 = [{"id": f"c4/a#{i}", "url": "http://a.org/1", "text": f"c4 has {i}"} for i in range(3)]
+    return books, c4
+
+
+def expected_by_url(documents: list[dict], seed: int = 1) -> dict[str, dict[str, str]]:
+    """Return the partner of each duplicate, by kind, and the survivor of each, one by one."""
+    number = {d["id"]: i for i, d in enumerate(documents)}
+
+    def keep_one(groups: dict) -> dict[str, str]:
+        def rank(key: str) -> tuple[int, int]:
+            return hash_string(key, seed), number[key]
+
+        best = {key: min(group, key=rank) for group in groups.values() for key in group}
+        return {key: kept for key, kept in best.items() if key != kept}
+
+    def group(items, key) -> dict:
+        groups: dict = {}
+        for item in items:
+            if key(item) is not None:
+                groups.setdefault(key(item), []).append(item["id"])
+        return groups
+
+    def address(document: dict) -> tuple[str, str] | None:
+        key = canonical(pa.array([document["url"]], pa.string()))[0].as_py()
+        return None if key is None else (document["id"].split("/")[0], key)
+
+    present = [d for d in documents if words(d["text"])]
+    url = keep_one(group(present, address))
+    left = [d for d in present if d["id"] not in url]
+    exact = keep_one(group(left, lambda d: " ".join(words(d["text"]))))
+    texts = {d["id"]: d["text"] for d in left if d["id"] not in exact}
+    near = {}
+    for cluster in clusters(near_pairs(texts, 0.8)):
+        kept = min(cluster, key=lambda key: (hash_string(key, seed), number[key]))
+        near |= {key: kept for key in cluster if key != kept}
+    final = {}
+    for step in (url, exact, near):
+        for key, kept in step.items():
+            final[key] = near.get(exact.get(kept, kept), exact.get(kept, kept))
+    return {"url": url, "exact": exact, "near": near, "survivor": final}
+
+
+def found_by_url(root: Path) -> dict[str, dict[str, str]]:
+    rows = read(root, "duplicates")
+    by_kind = {
+        kind: {r["id"]: r["partner"] for r in rows if r["kind"] == kind}
+        for kind in ("url", "exact")
+    }
+    near = {r["id"]: r["survivor"] for r in rows if r["kind"] == "near"}
+    return {**by_kind, "near": near, "survivor": {r["id"]: r["survivor"] for r in rows}}
+
+
+def test_one_document_of_each_url_stays_and_texts_are_compared_among_those(tmp_path):
+    books, c4 = by_url_corpus()
+    manifests = []
+    for reverse, workers in ((False, 1), (True, 2)):
+        order = (books[::-1], c4[::-1]) if reverse else (books, c4)
+        corpus = {"books": [order[0][:17], order[0][17:]], "c4": [order[1]]}
+        root = tmp_path / str(reverse)
+        manifests.append(run(root, corpus, workers=workers, by_url=True))
+        documents = [*order[0], *order[1]]
+        want = expected_by_url(documents)
+        assert found_by_url(root) == want
+        dropped = read(root, "dropped/exact")
+        assert {r["id"]: (r["stage"], r["rule"], r["value"], r["partner"]) for r in dropped} == {
+            **{k: ("exact", "url", None, p) for k, p in want["url"].items()},
+            **{k: ("exact", "exact_duplicate", 1.0, p) for k, p in want["exact"].items()},
+        }
+        ids = [[d["id"] for d in part] for part in (*corpus["books"], *corpus["c4"])]
+        for part, names in zip(("books/part-00000", "books/part-00001", "c4/part-00000"), ids):
+            rows = pq.read_table(root / f"dropped/exact/{part}.parquet").to_pylist()
+            assert [r["row"] for r in rows] == sorted(r["row"] for r in rows)
+            assert all(names[r["row"]] == r["id"] for r in rows)
+        assert len({d["id"] for d in c4} - set(want["url"])) == 1
+    assert found_by_url(tmp_path / "False") == found_by_url(tmp_path / "True")
+    assert manifests[0]["counts"] == manifests[1]["counts"]
+    assert {name: manifests[0]["subsets"][name]["url"] for name in ("books", "c4")} == {
+        "books": 95,
+        "c4": 2,
+    }
+    assert manifests[0]["counts"]["url"] == 97
+    assert manifests[0]["counts"]["exact"] == len(want["exact"]) > 20
+    # What a URL keeps may fall to an equal text, that to a near one, or any of them stay.
+    chains = set()
+    for kept in want["url"].values():
+        text = want["exact"].get(kept)
+        chains.add((text is not None, (text or kept) in want["near"]))
+    assert len(chains) == 4
+    assert not set(want["survivor"].values()) & set(want["survivor"])
+
+
+def test_urls_do_not_matter_unless_asked_for_or_in_excepted_subsets(tmp_path):
+    books, c4 = by_url_corpus()
+    corpus = {"books": [books], "c4": [c4]}
+    assert "url" not in run(tmp_path, corpus)["counts"]
+    assert not any(name.startswith("url") for name in read(tmp_path, "sketches")[0])
+    assert not any(r["kind"] == "url" for r in read(tmp_path, "duplicates"))
+    manifest = run(tmp_path, corpus, by_url=True, except_=("books",))
+    assert manifest["counts"]["url"] == 2
+    assert {r["id"].split("/")[0] for r in read(tmp_path, "duplicates")} == {"c4"}
