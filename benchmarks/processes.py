@@ -49,7 +49,12 @@ def massivetext(arguments: Sequence[str], *, watch: bool = False) -> Finished:
     Raises:
       StageError: it failed; holds the end of what it wrote.
     """
-    command = [sys.executable, "-m", "massivetext", *arguments]
+    return python(["-m", "massivetext", *arguments], watch=watch)
+
+
+def python(arguments: Sequence[str], *, watch: bool = False) -> Finished:
+    """Run this interpreter with `arguments`; otherwise as `massivetext`."""
+    command = [sys.executable, *arguments]
     driver, workers = Memory(), dict[int, Memory]()
     # In a folder of its own: `-m` would import a checkout in the working folder, not what is
     # installed.

@@ -39,13 +39,15 @@ def card(root: Path) -> dict[str, Any]:
             }
         if "documents" in manifests:
             left = manifests["documents"]["left"][name]
-            entry.update({stage: left[stage] for stage in ("exact", "near", "overlap")})
+            entry.update({stage: left[stage] for stage in left if stage != "clean"})
             for kind in ("subsets", "heldout"):
                 part = manifests["documents"][kind][name]
                 key = "training" if kind == "subsets" else "heldout"
                 entry[key] = {"documents": part["documents"], "bytes": part["bytes"]}
         if name in manifests.get("tokens", {}).get("subsets", {}):
             entry["tokens"] = manifests["tokens"]["subsets"][name]["tokens"]
+    if manifests.get("overlap", {}).get("test_sets"):
+        result["test_sets"] = manifests["overlap"]["test_sets"]
     for entry in manifests.get("shards", {}).get("subsets", []):
         if entry["name"] in result["subsets"]:
             result["subsets"][entry["name"]]["mixture"] = {
@@ -56,13 +58,14 @@ def card(root: Path) -> dict[str, Any]:
 
 def tables(value: dict[str, Any]) -> str:
     """Return the card as text for a terminal."""
-    columns = ("read", "clean", "exact", "near", "overlap", "heldout", "training")
+    columns = ("read", "clean", "exact", "near", "spans", "overlap", "heldout", "training")
     present = [c for c in columns if any(c in entry for entry in value["subsets"].values())]
     titles = {
         "read": "read",
         "clean": "after rules",
         "exact": "after exact",
         "near": "after near",
+        "spans": "after spans",
         "overlap": "after overlap",
         "heldout": "held out",
         "training": "training",
@@ -87,10 +90,34 @@ def tables(value: dict[str, Any]) -> str:
         for rule, counts in dropped.items():
             rows.append([rule, *(f"{counts.get(name, 0):,}" for name in names)])
         text += "\n\n" + align(rows)
+    if "test_sets" in value:
+        text += "\n\n" + _test_sets(value["test_sets"])
     dead = {n: e["dead_letters"] for n, e in value["subsets"].items() if e["dead_letters"]}
     if dead:
         text += "\n\nset aside unreadable: " + ", ".join(f"{n} {c:,}" for n, c in dead.items())
     return text
+
+
+def _test_sets(sets: dict[str, dict[str, int]]) -> str:
+    """Return the test sets that were found in the documents, and how many were not."""
+    columns = {
+        "items": "items",
+        "items_matched": "found",
+        "documents_jaccard": "documents (Jaccard)",
+        "documents_containment": "documents (containment)",
+        "wordless": "without words",
+        "too_short": "too short",
+        "too_common": "too common",
+    }
+    present = [c for c in columns if c in next(iter(sets.values()))]
+    found = {name: entry for name, entry in sets.items() if entry["items_matched"]}
+    rows = [["test set", *(columns[c] for c in present)]]
+    rows += [[name, *(f"{entry[c]:,}" for c in present)] for name, entry in found.items()]
+    if len(found) < len(sets):
+        rest = [entry for name, entry in sets.items() if name not in found]
+        sums = (sum(entry[c] for entry in rest) for c in present)
+        rows.append([f"{len(rest):,} without any", *(f"{total:,}" for total in sums)])
+    return align(rows)
 
 
 def align(rows: list[list[str]]) -> str:

@@ -7,6 +7,7 @@ that names the field; `config_file` adds the file and the line. Nothing here tou
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .config_mixture import Mixture
 from .config_rules import (
     C4,
     GOPHER,
@@ -21,9 +22,10 @@ from .config_rules import (
     Safety,
     Url,
     fraction,
+    known,
     positive,
 )
-from .presets import MIXTURES, MODELS, TOKENIZERS
+from .presets import MODEL_TYPES, MODELS, TOKENIZERS
 
 
 class Format(StrEnum):
@@ -51,6 +53,14 @@ class Extractor(StrEnum):
     GOPHER = "gopher"
     TRAFILATURA = "trafilatura"
     RESILIPARSE = "resiliparse"
+
+
+class Spans(StrEnum):
+    """Spans of text of which one copy stays: lines, paragraphs, or windows of three sentences."""
+
+    LINES = "lines"
+    PARAGRAPHS = "paragraphs"
+    SENTENCES = "sentences"
 
 
 @dataclass(frozen=True)
@@ -99,11 +109,19 @@ class Extraction:
 class Deduplicate:
     """Exact and near-duplicate removal by 13-gram Jaccard (Gopher, A.1.1).
 
-    `by_url` also removes, within a subset, all but one of the documents with one address.
+    `by_url` also removes, within a subset, all but one of the documents with one address. `spans`
+    also cuts out of what is left all but one copy of each span of at least `span_min_words` words
+    (C4: Raffel et al. 2020, section 2.2: three sentences, all from lines of at least 5 words).
+    `against` are outputs of earlier builds whose documents all stay: what duplicates one of them is
+    removed. They must have kept their shingles (`keep_shingles`, 8 bytes each).
     """
 
     enabled: bool = True
     by_url: bool = False
+    against: tuple[str, ...] = ()
+    keep_shingles: bool = False
+    spans: Spans | None = None
+    span_min_words: int = 5
     ngram: int = 13
     jaccard: float = 0.8
     bands: int = 32
@@ -112,26 +130,34 @@ class Deduplicate:
 
     def __post_init__(self) -> None:
         fraction(self, "jaccard")
-        positive(self, "ngram", "bands", "rows")
+        positive(self, "ngram", "bands", "rows", "span_min_words")
 
 
 @dataclass(frozen=True)
 class Overlap:
     """Removal of documents that copy a test document (Gopher, A.1.1, 'Test-set filtering').
 
-    `wikipedia_titles` are files with a title a line (Wikitext-103's): pages of the subset
-    `wikipedia` with such a title are removed as well.
+    Beside the paper's rule, Jaccard above `jaccard`, `containment` also removes documents that hold
+    more than that share of a test document, by weight (see `containment`). `wikipedia_titles` are
+    files with a title a line (Wikitext-103's): pages of the subset `wikipedia` with such a title
+    are removed as well.
     """
 
     test_sets: tuple[str, ...] = ()
     ngram: int = 13
     jaccard: float = 0.8
+    containment: float | None = None
     text_field: str = "text"
     wikipedia_titles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         fraction(self, "jaccard")
         positive(self, "ngram")
+        if self.containment is not None and not 0 <= self.containment < 1:
+            raise ValueError(
+                f"containment is {self.containment}; what is above it is removed, so it must be at "
+                "least 0 and below 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -153,41 +179,17 @@ class Tokenizer:
     """The SentencePiece model: a preset to train, or the path of a `model` to use as it is."""
 
     preset: str = "chinchilla"
+    model_type: str = "bpe"
     vocab_size: int | None = None
     model: str | None = None
     sample_bytes: int = 200_000_000
 
     def __post_init__(self) -> None:
-        _known("preset", self.preset, TOKENIZERS)
+        known("preset", self.preset, TOKENIZERS)
+        known("model_type", self.model_type, MODEL_TYPES)
         positive(self, "sample_bytes")
         if self.vocab_size is not None and not 300 <= self.vocab_size <= 1_000_000:
             raise ValueError(f"vocab_size is {self.vocab_size}; it must be from 300 to 1,000,000")
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Sampling weights per subset and the budget of training tokens."""
-
-    preset: str = "chinchilla"
-    weights: dict[str, float] | None = None
-    tokens: int = 20_000_000
-    sequence_length: int = 2048
-    max_epochs: float = 4.0
-    shard_sequences: int = 16_384
-
-    def __post_init__(self) -> None:
-        _known("preset", self.preset, MIXTURES)
-        positive(self, "tokens", "sequence_length", "max_epochs", "shard_sequences")
-        if self.weights is not None:
-            total = sum(self.weights.values())
-            for name, weight in self.weights.items():
-                if not 0 <= weight <= 1:
-                    raise ValueError(f"weight of {name} is {weight}; it is a fraction, 0 to 1")
-            if abs(total - 1) > 1e-6 and total > 0:
-                scaled = ", ".join(f"{n}: {w / total:.6g}" for n, w in self.weights.items())
-                raise ValueError(f"weights sum to {total:.6g}, not 1; scaled to one: {{{scaled}}}")
-            if total <= 0:
-                raise ValueError("every weight is 0")
 
 
 @dataclass(frozen=True)
@@ -209,12 +211,12 @@ class Train:
     evaluate_sequences: int = 64
 
     def __post_init__(self) -> None:
-        _known("model", self.model, MODELS)
-        _known("optimizer", self.optimizer, ("adam", "adamw"))
-        _known("precision", self.precision, ("float32", "mixed"))
+        known("model", self.model, MODELS)
+        known("optimizer", self.optimizer, ("adam", "adamw"))
+        known("precision", self.precision, ("float32", "mixed"))
         positive(self, "steps", "batch_size", "clip_norm", "checkpoint_every")
         for key, value in (self.override or {}).items():
-            _known("override", key, ("layers", "d_model", "heads", "kv_size", "ffw"))
+            known("override", key, ("layers", "d_model", "heads", "kv_size", "ffw"))
             if value <= 0:
                 raise ValueError(f"override.{key} is {value}; it must be more than 0")
         if self.warmup_steps < 0 or self.evaluate_every < 0:
@@ -280,11 +282,3 @@ class Config:
             for group in RuleGroup
             if group in groups and (group not in NEED_SECTION or getattr(self, group) is not None)
         )
-
-
-def _known(key: str, value: str, valid: object) -> None:
-    from .errors import nearest
-
-    names = list(valid)  # type: ignore[call-overload]
-    if value not in names:
-        raise ValueError(f"{key} {value!r} is unknown{nearest(value, names)}")

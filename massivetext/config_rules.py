@@ -3,8 +3,11 @@
 Defaults are the papers'. Each class checks its own values, as in `config`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from .errors import nearest
 
 
 class RuleGroup(StrEnum):
@@ -64,6 +67,13 @@ def positive(owner: object, *names: str) -> None:
         value = getattr(owner, name)
         if value <= 0:
             raise ValueError(f"{name} is {value}; it must be more than 0")
+
+
+def known(key: str, value: str, valid: Iterable[str]) -> None:
+    """Raise ValueError unless `value` of `key` is one of the `valid` names."""
+    names = list(valid)
+    if value not in names:
+        raise ValueError(f"{key} {value!r} is unknown{nearest(value, names)}")
 
 
 @dataclass(frozen=True)

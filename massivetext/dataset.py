@@ -6,6 +6,7 @@ Layout (DESIGN: every stage materialised, evidence beside it):
     dropped/<stage>/<subset>/*.parquet   one row per dropped document: rule, value, threshold
     dead/<stage>/*.parquet        records that could not be read or processed
     sketches/<subset>/*.parquet   hashes and MinHash bands of the documents that passed the rules
+    shingles/<subset>/*.parquet   hashes by which later builds find duplicates of what is left
     duplicates/ overlaps/         who duplicates whom; which test item a document copies
     documents/<subset>/*.parquet  what is left: the training documents
     heldout/<subset>/*.parquet    documents set aside for evaluation
@@ -31,7 +32,7 @@ import pyarrow.parquet as pq
 
 from .errors import ConfigError, StageError
 
-ROW_GROUP_BYTES = 64 << 20
+ROW_GROUP_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 # The stages that drop documents, in their order: the folders below `dropped/`.
-DROP_STAGES = ("clean", "exact", "near", "overlap")
+DROP_STAGES = ("clean", "exact", "near", "spans", "overlap")
 
 DROPPED = pa.schema(
     [
@@ -17,6 +17,7 @@ DROPPED = pa.schema(
         pa.field("row", pa.int64(), nullable=False),
         # The document or test item it duplicates or copies.
         pa.field("partner", pa.string()),
+        # Of a duplicate: the folder of the earlier build that the partner is of, if it is.
         pa.field("detail", pa.string()),
     ]
 )

@@ -11,8 +11,7 @@ from . import rules
 from .config_file import load
 from .dropped import DROP_STAGES
 from .errors import ConfigError
-
-EXCERPT = 300
+from .overlap_evidence import excerpt, overlap_story, without_cuts
 
 
 def _find(folder: Path, key: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
@@ -49,7 +48,7 @@ def explain(root: Path, key: str) -> str:
     if not found:
         letter = dead[0]
         return (
-            f"{letter['id']}\n  set aside at stage {letter['stage']}: {letter['error']}\n"
+            f"{_inline(letter['id'])}\n  set aside at stage {letter['stage']}: {letter['error']}\n"
             f"  source: {letter['source']}"
         )
     return "\n".join(_story(root, document) for document in found)
@@ -58,15 +57,23 @@ def explain(root: Path, key: str) -> str:
 def _story(root: Path, document: dict[str, Any]) -> str:
     key = document["id"]
     subset = key.partition("/")[0]
-    lines = [key, f"  source: {document['source']}"]
+    lines = [_inline(key), f"  source: {document['source']}"]
     if document["url"]:
         lines.append(f"  url: {document['url']}")
-    lines.append(f"  text: {document['text_bytes']:,} bytes: {_excerpt(document['text'])}")
+    lines.append(f"  text: {document['text_bytes']:,} bytes: {excerpt(document['text'])}")
     dropped = [
         row for stage in DROP_STAGES for row in _find(root / "dropped" / stage / subset, key)
     ]
     for row in dropped:
         lines.append(f"  DROPPED at stage {row['stage']} by rule {row['rule']}{_measured(row)}")
+        if row["stage"] == "overlap":
+            text = without_cuts(document["text"], _find(root / "spans" / subset, key))
+            for found in _find(root / "overlaps" / subset, key):
+                lines += overlap_story(root, text, found)
+            continue
+        if row["stage"] in ("exact", "near"):
+            lines += _partner(root, row["partner"], row["detail"])
+            continue
         if row["detail"]:
             lines.append(f"    found: {row['detail']!r}")
         if row["partner"]:
@@ -74,10 +81,14 @@ def _story(root: Path, document: dict[str, Any]) -> str:
         if row["stage"] == "clean":
             lines += _other_rules(root, document, subset, row["rule"])
     for row in _find(root / "duplicates" / subset, key):
-        lines.append(
-            f"  duplicate ({row['kind']}): survivor of its cluster is {row['survivor']}; "
-            f"closest verified partner {row['partner']}, Jaccard {row['jaccard']:.4f}"
-        )
+        survivor = _named(row["survivor"], row["survivor_build"])
+        partner = _named(row["partner"], row["partner_build"])
+        told = f"  duplicate ({row['kind']}): survivor of its cluster is {survivor}; "
+        if row["kind"] == "url":
+            told += f"same URL as {partner}"
+        else:
+            told += f"closest verified partner {partner}, Jaccard {row['jaccard']:.4f}"
+        lines.append(told)
     if not dropped:
         for kind, meaning in (
             ("documents", "kept for training"),
@@ -90,9 +101,9 @@ def _story(root: Path, document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _excerpt(text: str) -> str:
-    start = " ".join(text[: 2 * EXCERPT].split())
-    return repr(start[:EXCERPT]) + ("…" if len(start) > EXCERPT else "")
+def _inline(key: str) -> str:
+    """Return an id as it is, or quoted when it would break the line."""
+    return key if key.isprintable() else repr(key)
 
 
 def _measured(row: dict[str, Any]) -> str:
@@ -102,12 +113,18 @@ def _measured(row: dict[str, Any]) -> str:
     return f": value {row['value']:.6g}{limit}"
 
 
-def _partner(root: Path, partner: str) -> list[str]:
-    lines = [f"    partner: {partner}"]
+def _named(key: str, build: str | None) -> str:
+    """Return an id, with the folder of the earlier build that it is of, if it is."""
+    return _inline(key) + (f" of the earlier build {build}" if build else "")
+
+
+def _partner(root: Path, partner: str, build: str | None = None) -> list[str]:
+    lines = [f"    partner: {_named(partner, build)}"]
+    root = Path(build) if build else root
     subset = partner.partition("/")[0]
     if (root / "measured" / subset).is_dir():
         for row in _find(root / "measured" / subset, partner, ["text"]):
-            lines.append(f"    its text: {_excerpt(row['text'])}")
+            lines.append(f"    its text: {excerpt(row['text'])}")
     return lines
 
 

@@ -17,6 +17,8 @@ UPSTREAM: dict[str, tuple[str, tuple[str, ...]]] = {
     "clean": ("measured", ("measure",)),
     "sketch": ("upstream", ("measure", "clean")),
     "deduplicate": ("sketch", ("sketch",)),
+    "shingles": ("deduplicate", ("deduplicate",)),
+    "spans": ("upstream", ("measure", "clean", "deduplicate")),
     "overlap": ("upstream", ("measure", "clean", "deduplicate")),
     "documents": ("upstream", ("measure", "clean", "deduplicate", "overlap")),
     "tokenizer": ("", ("documents",)),
@@ -48,12 +50,20 @@ def stale(manifests: dict[str, Manifest]) -> list[str]:
     """Return the stages that were made from other outputs than the ones that are there now."""
     found: list[str] = []
     for stage, manifest in manifests.items():
-        key, upstream = UPSTREAM[stage]
+        key, upstream = UPSTREAM[stage][0], _upstream(stage, manifests)
         if any(name in found or name not in manifests for name in upstream) or (
             key and manifest["depends"][key] != _expected(stage, upstream, manifests)
         ):
             found.append(stage)
     return found
+
+
+def _upstream(stage: str, manifests: dict[str, Manifest]) -> tuple[str, ...]:
+    """Return the stages that `stage` depends on: `spans`, where it is, stands for `deduplicate`."""
+    names = UPSTREAM[stage][1]
+    if stage not in ("spans", "shingles") and "spans" in manifests:
+        return tuple("spans" if name == "deduplicate" else name for name in names)
+    return names
 
 
 def _expected(stage: str, upstream: tuple[str, ...], manifests: dict[str, Manifest]) -> Any:

@@ -7,9 +7,12 @@ among the subsets whose window is open, the one whose window closes first meets 
 are the Pfair windows of Baruah et al. 1996; their ends are integers and a fractional schedule
 exists, so earliest deadline first finds one). Windows that close together are ordered by a hash
 keyed by the seed, so that subsets of equal weight do not stand in lockstep.
+
+Stages follow one another, each such an order of its own counts; what stands at a position is the
+next use of its subset, whatever the stage, so epochs and permutations run on across stages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numba
@@ -17,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .mixture import MAX_SEQUENCES
+from .mixture_plan import MixturePlan
 from .permutation import epoch_order, mix, round_keys
 
 CHECKPOINT = 65_536
@@ -34,17 +38,35 @@ class Order:
     """The order of a whole training run; any part of it is computed on its own.
 
     Args:
-      used: sequences drawn per subset. Subset indices are the positions in this mapping.
+      used: sequences drawn per subset, of the whole order or of each of its stages. Subset indices
+        are the positions in the (first) mapping.
       available: sequences there are per subset.
       seed: keys both the ties between subsets and the permutations within them.
+
+    Attributes:
+      names: of the subsets, by index.
+      used, available: as above, over all stages; int64 [subsets].
+      stages: sequences drawn per stage and subset, int64 [stages, subsets].
+      before: how often each subset stands before each stage, int64 [stages, subsets].
+      starts: where each stage begins, and the length of the order; int64 [stages + 1].
     """
 
-    def __init__(self, used: Mapping[str, int], available: Mapping[str, int], seed: int):
-        self.names = tuple(used)
-        self.used = np.array([used[name] for name in self.names], np.int64)
+    def __init__(
+        self,
+        used: Mapping[str, int] | Sequence[Mapping[str, int]],
+        available: Mapping[str, int],
+        seed: int,
+    ):
+        stages = [used] if isinstance(used, Mapping) else used
+        self.names = tuple(stages[0])
+        counts = [[stage[name] for name in self.names] for stage in stages]
+        self.stages = np.array(counts, np.int64)
+        self.used = self.stages.sum(axis=0)
+        self.before = np.cumsum(self.stages, axis=0) - self.stages
+        self.starts = np.concatenate([[0], np.cumsum(self.stages.sum(axis=1))])
         self.available = np.array([available[name] for name in self.names], np.int64)
         self.seed = seed
-        self._length = int(self.used.sum())
+        self._length = int(self.starts[-1])
         if self._length > MAX_SEQUENCES or len(self.names) > 2**16:
             raise ValueError("too many sequences or subsets for one order")
         self._key = round_keys(seed, "", 0)[0]
@@ -62,10 +84,10 @@ class Order:
         while len(self._checkpoints) <= base:
             counts = self._checkpoints[-1].copy()
             start = (len(self._checkpoints) - 1) * CHECKPOINT
-            _walk(start, CHECKPOINT, self.used, self._key, counts)
+            self._advance(start, start + CHECKPOINT, counts)
             self._checkpoints.append(counts)
         counts = self._checkpoints[base].copy()
-        _walk(base * CHECKPOINT, position - base * CHECKPOINT, self.used, self._key, counts)
+        self._advance(base * CHECKPOINT, position, counts)
         return counts
 
     def subset_and_index(
@@ -80,7 +102,31 @@ class Order:
         if not 0 <= start <= stop <= self._length:
             raise IndexError(f"[{start}, {stop}) is outside the order of {self._length}")
         known = self.counts(start) if counts is None else np.array(counts, np.int64)
-        return _walk(start, stop - start, self.used, self._key, known)
+        return self._advance(start, stop, known)
+
+    def within_stages(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (stage, start, stop) of the parts of [start, stop) in each stage."""
+        for stage in range(len(self.stages)):
+            first = max(start, int(self.starts[stage]))
+            last = min(stop, int(self.starts[stage + 1]))
+            if first < last:
+                yield stage, first, last
+
+    def _advance(
+        self, start: int, stop: int, counts: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]:
+        """Return subset and use of [start, stop), and move `counts` from `start` to `stop`."""
+        subset = np.empty(stop - start, np.uint16)
+        use = np.empty(stop - start, np.int64)
+        for stage, first, last in self.within_stages(start, stop):
+            here = slice(first - start, last - start)
+            counts -= self.before[stage]
+            subset[here], use[here] = _walk(
+                first, last - first, int(self.starts[stage]), self.stages[stage], self._key, counts
+            )
+            counts += self.before[stage]
+            use[here] += self.before[stage][subset[here]]
+        return subset, use
 
     def positions(
         self, start: int, stop: int, counts: npt.NDArray[np.int64] | None = None
@@ -98,9 +144,18 @@ class Order:
         return Positions(subset, sequence, epoch)
 
 
+def make_order(planned: MixturePlan, seed: int) -> Order:
+    """Return the training order of a plan."""
+    available = {subset.name: subset.sequences for subset in planned.subsets}
+    return Order([stage.used for stage in planned.stages], available, seed)
+
+
 @numba.njit(cache=True, nogil=True)
-def _walk(start, length, used, key, counts):  # type: ignore[no-untyped-def]
-    """Continue the order from `start`, where subset s stands counts[s] times; moves `counts` on."""
+def _walk(start, length, origin, used, key, counts):  # type: ignore[no-untyped-def]
+    """Continue from `start` the stage that begins at `origin`; moves its `counts` on.
+
+    In the stage, subset s stands counts[s] times before `start` and used[s] times in all.
+    """
     total = used.sum()
     subsets = len(used)
     release = np.empty(subsets, np.int64)
@@ -110,7 +165,7 @@ def _walk(start, length, used, key, counts):  # type: ignore[no-untyped-def]
     chosen = np.empty(length, np.uint16)
     ordinal = np.empty(length, np.int64)
     for i in range(length):
-        position = start + i
+        position = start - origin + i
         best = -1
         for s in range(subsets):
             if release[s] > position:
@@ -118,7 +173,7 @@ def _walk(start, length, used, key, counts):  # type: ignore[no-untyped-def]
             if best < 0 or deadline[s] < deadline[best]:
                 best = s
             elif deadline[s] == deadline[best]:
-                best = _first(key, position, s, best)
+                best = _first(key, start + i, s, best)
         chosen[i] = best
         ordinal[i] = counts[best]
         counts[best] += 1

@@ -3,74 +3,20 @@
 The rule is exact: the Jaccard similarity of the sets of 13-gram shingles of a document and of
 every test document that shares at least one, found through an inverted index of the test shingles.
 Both texts are normalised as for deduplication (see `shingles`); a test document of fewer than 13
-words is one shingle, its whole normalised text.
+words is one shingle, its whole normalised text. `containment` is the other rule.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numba import njit
 
 from .config import Overlap
-from .document import text_buffers
 from .errors import InputError
-from .shingles import shingle_hashes, sort_unique
-from .test_sets import Item, read_items
-
-_BATCH_CHARACTERS = 4 << 20
-_ARRAYS = ("keys", "starts", "items", "sizes", "buckets")
-_MAX_BITS = 28
-
-
-@dataclass(frozen=True)
-class Index:
-    """Inverted index of the shingles of `size` test documents.
-
-    `keys`: uint64 [k], sorted; `starts`: int64 [k + 1], postings of key i are
-    `items[starts[i]:starts[i + 1]]` (uint32); `sizes`: int64 [size], shingles of each item, 0 when
-    it has no words; `buckets`: int64 [2**bits + 1], where keys with a given prefix begin;
-    `names`: columns `test_set` and `test_id`, a row for each item.
-    """
-
-    ngram: int
-    keys: np.ndarray
-    starts: np.ndarray
-    items: np.ndarray
-    sizes: np.ndarray
-    buckets: np.ndarray
-    names: pa.Table
-
-    @property
-    def size(self) -> int:
-        return len(self.sizes)
-
-    @property
-    def wordless(self) -> int:
-        """How many test documents have no words, so that nothing can match them."""
-        return int(np.count_nonzero(self.sizes == 0))
-
-    def save(self, folder: Path) -> None:
-        """Write the index below `folder`, for workers to map into memory with `open`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
-        path = str(folder / "names.arrow")
-        with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, self.names.schema) as writer:
-            writer.write_table(self.names)
-
-    @staticmethod
-    def open(folder: Path, ngram: int) -> "Index":
-        def array(name: str) -> np.ndarray:
-            path = folder / f"{name}.npy"
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-
-        with pa.memory_map(str(folder / "names.arrow")) as file:
-            names = pa.ipc.open_file(file).read_all()
-        return Index(ngram, names=names, **{name: array(name) for name in _ARRAYS})
+from .overlap_hits import Hits, find_hits
+from .overlap_index import Index, build_index
+from .test_sets import read_items
 
 
 class Matches(NamedTuple):
@@ -79,6 +25,35 @@ class Matches(NamedTuple):
 
     item: np.ndarray
     jaccard: np.ndarray
+
+
+class Scores(NamedTuple):
+    """What a rule says of n rows: the best item (-1 for none), its value, and how many items are
+    above the threshold. int64 [n], float64 [n], int64 [n]."""
+
+    item: np.ndarray
+    value: np.ndarray
+    above: np.ndarray
+
+    @staticmethod
+    def empty(rows: int) -> "Scores":
+        return Scores(np.empty(rows, np.int64), np.empty(rows), np.empty(rows, np.int64))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a rule has found so far, for the report.
+
+    `documents`: int64 [test sets], rows with an item of the set above the threshold; `items`:
+    bool [items], those that were above it in some row.
+    """
+
+    documents: np.ndarray
+    items: np.ndarray
+
+    @staticmethod
+    def of(index: Index) -> "Tally":
+        return Tally(np.zeros(len(index.set_names), np.int64), np.zeros(index.size, np.bool_))
 
 
 def load_index(config: Overlap) -> Index:
@@ -96,85 +71,70 @@ def load_index(config: Overlap) -> Index:
     return index
 
 
-def build_index(items: Iterable[Item], ngram: int) -> Index:
-    """Build the index of test documents; they are numbered in the order given."""
-    hashes: list[np.ndarray] = []
-    counts: list[np.ndarray] = []
-    texts: list[str] = []
-    names: list[tuple[str, str]] = []
-    pending = 0
-
-    def flush() -> None:
-        column = pa.array(texts, pa.large_string())
-        values, starts = sort_unique(*shingle_hashes(*text_buffers(column), ngram))
-        hashes.append(values)
-        counts.append(np.diff(starts))
-        texts.clear()
-
-    for item in items:
-        names.append((item.test_set, item.id))
-        texts.append(item.text)
-        pending += len(item.text)
-        if pending >= _BATCH_CHARACTERS:
-            flush()
-            pending = 0
-    flush()
-    sizes = np.concatenate(counts).astype(np.int64)
-    flat = np.concatenate(hashes)
-    postings = np.repeat(np.arange(len(sizes), dtype=np.uint32), sizes)
-    order = np.argsort(flat, kind="stable")
-    keys, first = np.unique(flat[order], return_index=True)
-    # About one key a bucket: keys are hashes, so a prefix of their bits spreads them evenly.
-    bits = min(_MAX_BITS, max(1, len(keys).bit_length()))
-    edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
-    table = pa.table(
-        {
-            "test_set": pa.array([name for name, _ in names], pa.string()),
-            "test_id": pa.array([key for _, key in names], pa.string()),
-        }
-    )
-    return Index(
-        ngram,
-        keys,
-        np.append(first, len(flat)).astype(np.int64),
-        postings[order],
-        sizes,
-        np.append(np.searchsorted(keys, edges), len(keys)).astype(np.int64),
-        table,
-    )
+@njit(inline="always")
+def mark(item, row, sets, set_row, documents, found):
+    """Note that `item` is above the threshold in `row`; a set counts once a row."""
+    found[item] = True
+    number = sets[item]
+    if set_row[number] != row:
+        set_row[number] = row
+        documents[number] += 1
 
 
 @njit(cache=True, nogil=True)
-def _best(values, rows, keys, starts, items, sizes, buckets, shift, best, similarity):
-    shared = np.zeros(len(sizes), np.int64)
-    touched = np.empty(len(sizes), np.int64)
-    for row in range(len(rows) - 1):
+def _jaccard(hits, ngram, index, threshold, scores, tally):
+    row_starts, row_keys, words, row_sizes = hits
+    starts, items, sizes, lengths, sets = index
+    best, value, above = scores
+    documents, found = tally
+    set_row = np.full(len(documents), -1, np.int64)
+    shared = np.zeros(len(sizes), np.uint32)
+    touched = np.empty(len(sizes), np.uint32)
+    for row in range(len(row_starts) - 1):
+        best[row] = -1
+        value[row] = 0.0
+        above[row] = 0
+        # A short item is a shingle of texts of its own length only.
+        length = min(words[row], ngram)
         count = 0
-        for v in range(rows[row], rows[row + 1]):
-            value = values[v]
-            bucket = np.int64(value >> shift)
-            key = buckets[bucket]
-            end = buckets[bucket + 1]
-            while key < end and keys[key] < value:
-                key += 1
-            if key == end or keys[key] != value:
-                continue
-            for p in range(starts[key], starts[key + 1]):
-                item = np.int64(items[p])
+        for k in range(row_starts[row], row_starts[row + 1]):
+            key = row_keys[k]
+            for p in range(np.int64(starts[key]), np.int64(starts[key + np.uint32(1)])):
+                item = items[p]
+                if lengths[item] != length:
+                    break  # all items of a key have one length
                 if shared[item] == 0:
                     touched[count] = item
                     count += 1
-                shared[item] += 1
-        best[row] = -1
-        similarity[row] = 0.0
+                shared[item] += np.uint32(1)
         for t in range(count):
-            item = touched[t]
-            common = shared[item]
+            item = np.int64(touched[t])
+            common = np.int64(shared[item])
             shared[item] = 0
-            jaccard = common / (rows[row + 1] - rows[row] + sizes[item] - common)
-            if jaccard > similarity[row] or (jaccard == similarity[row] and item < best[row]):
-                similarity[row] = jaccard
+            similarity = common / (row_sizes[row] + np.int64(sizes[item]) - common)
+            if similarity > value[row] or (similarity == value[row] and item < best[row]):
+                value[row] = similarity
                 best[row] = item
+            if similarity > threshold:
+                above[row] += 1
+                mark(item, row, sets, set_row, documents, found)
+
+
+def jaccard_scores(hits: Hits, index: Index, threshold: float, tally: Tally) -> Scores:
+    """Compare every row with every item it shares a shingle with; add to `tally`.
+
+    Args:
+      threshold: an item is found where its Jaccard similarity with a row is above it.
+
+    Returns:
+      The most similar item of each row, and how many are above the threshold; of equally similar
+      ones the first.
+    """
+    scores = Scores.empty(len(hits.words))
+    arrays = (index.starts, index.items, index.sizes, index.lengths, index.sets)
+    table = (tally.documents, tally.items)
+    _jaccard(tuple(hits), index.ngram, arrays, threshold, tuple(scores), table)
+    return scores
 
 
 def best_matches(data: np.ndarray, offsets: np.ndarray, index: Index) -> Matches:
@@ -186,19 +146,5 @@ def best_matches(data: np.ndarray, offsets: np.ndarray, index: Index) -> Matches
     Returns:
       The best test document of each row; of equally similar ones the first.
     """
-    values, rows = sort_unique(*shingle_hashes(data, offsets, index.ngram))
-    n = len(offsets) - 1
-    matches = Matches(np.empty(n, np.int64), np.empty(n, np.float64))
-    shift = np.uint64(64 - (len(index.buckets) - 1).bit_length() + 1)
-    _best(
-        values,
-        rows,
-        index.keys,
-        index.starts,
-        index.items,
-        index.sizes,
-        index.buckets,
-        shift,
-        *matches,
-    )
-    return matches
+    scores = jaccard_scores(find_hits(data, offsets, index), index, 1.0, Tally.of(index))
+    return Matches(scores.item, scores.value)

@@ -60,6 +60,64 @@ MIXTURES: dict[str, dict[str, float]] = {
 }
 
 
+class Corpus(NamedTuple):
+    """The training run of a paper: its budget, and the tokens there were of each subset."""
+
+    budget: int
+    tokens: dict[str, int]
+
+
+_MASSIVETEXT = {  # Gopher, Table 2, to the billion
+    "massiveweb": 506_000_000_000,
+    "books": 560_000_000_000,
+    "c4": 182_000_000_000,
+    "news": 676_000_000_000,
+    "github": 422_000_000_000,
+    "wikipedia": 4_000_000_000,
+}
+CORPORA: dict[str, Corpus] = {
+    "gopher": Corpus(300_000_000_000, _MASSIVETEXT),
+    # Its epochs in Table A1 (1.24 and 3.40) narrow two of those counts: to 506.02 ... 506.5 and
+    # 4.112 ... 4.124 billion. The middles stand for them.
+    "chinchilla": Corpus(
+        1_400_000_000_000,
+        {**_MASSIVETEXT, "massiveweb": 506_260_000_000, "wikipedia": 4_118_000_000},
+    ),
+    "gpt3": Corpus(
+        300_000_000_000,
+        {
+            "common_crawl": 410_000_000_000,
+            "webtext2": 19_000_000_000,
+            "books1": 12_000_000_000,
+            "books2": 55_000_000_000,
+            "wikipedia": 3_000_000_000,
+        },
+    ),
+    "mt_nlg": Corpus(
+        270_000_000_000,
+        {
+            "books3": 25_700_000_000,
+            "openwebtext2": 14_800_000_000,
+            "stackexchange": 11_600_000_000,
+            "pubmed_abstracts": 4_400_000_000,
+            "wikipedia": 4_200_000_000,
+            "pg19": 2_700_000_000,
+            "bookcorpus2": 1_500_000_000,
+            "nih": 300_000_000,
+            "arxiv": 20_800_000_000,
+            "github": 24_300_000_000,
+            "pile_cc": 49_800_000_000,
+            "cc_2020_50": 68_700_000_000,
+            "cc_2021_04": 82_600_000_000,
+            "realnews": 21_900_000_000,
+            "cc_stories": 5_300_000_000,
+        },
+    ),
+    # Tokens of each subset are not given; "exactly one epoch" of the whole is.
+    "palm": Corpus(780_000_000_000, {}),
+}
+
+
 class ModelShape(NamedTuple):
     """Dimensions of a decoder; `ffw` is 4 * d_model in every one of these papers."""
 
@@ -80,6 +138,10 @@ MODELS: dict[str, ModelShape] = {
     "gopher-280b": ModelShape("gopher", 80, 128, 128, 16384, 4e-5),
     "chinchilla-70b": ModelShape("gopher", 80, 64, 128, 8192, 1e-4),
 }
+
+
+# How a SentencePiece model chooses its pieces; no paper of these says which.
+MODEL_TYPES = ("bpe", "unigram")
 
 
 class TokenizerPreset(NamedTuple):

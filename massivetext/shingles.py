@@ -41,34 +41,40 @@ class Normalised(NamedTuple):
 def _normalise(data, offsets, flags, out, out_offsets, words):
     o = 0
     for row in range(len(offsets) - 1):
-        out_offsets[row] = o
+        out_offsets[row] = first = o
         i, stop = offsets[row], offsets[row + 1]
-        count = 0
-        gap = True
+        # 1: there was white space since the last character kept.
+        gap = 0
         while i < stop:
             byte = data[np.uint64(i)]
-            width = 1
             if byte < 128:
+                # No branches: where words end cannot be predicted. What is not kept is written
+                # too, and then written over; there are spare bytes at the end for the last.
                 flag = flags[np.uint64(byte)]
-            else:
-                point, width = decode(data, i, stop)
-                flag = flags[point]
+                kept = np.int64((flag & (SPACE | PUNCTUATION)) == 0)
+                out[np.uint64(o)] = 32
+                o += gap & kept & (o > first)
+                out[np.uint64(o)] = byte
+                o += kept
+                gap = (gap & (1 - kept)) | np.int64((flag & SPACE) != 0)
+                i += 1
+                continue
+            point, width = decode(data, i, stop)
+            flag = flags[point]
             if flag & SPACE:
-                gap = True
+                gap = 1
             elif not flag & PUNCTUATION:
-                if gap:
-                    if count:
-                        out[np.uint64(o)] = 32
-                        o += 1
-                    count += 1
-                    gap = False
-                if width == 1:
-                    out[np.uint64(o)] = byte
-                else:
-                    for k in range(width):
-                        out[np.uint64(o + k)] = data[np.uint64(i + k)]
+                if gap & (o > first):
+                    out[np.uint64(o)] = 32
+                    o += 1
+                gap = 0
+                for k in range(width):
+                    out[np.uint64(o + k)] = data[np.uint64(i + k)]
                 o += width
             i += width
+        count = np.int64(o > first)
+        for k in range(first, o):
+            count += out[np.uint64(k)] == 32
         words[row] = count
     out_offsets[len(offsets) - 1] = o
     return o
@@ -96,10 +102,9 @@ def _first_space(word):
     hits = (zeros - _ONES) & ~zeros & _HIGHS
     if hits == np.uint64(0):
         return 8
-    index = 0
-    while not (hits >> np.uint64(8 * index + 7)) & np.uint64(1):
-        index += 1
-    return index
+    # The bits below the lowest hit cover the low bit of every byte up to the hit's own.
+    below = (hits & (~hits + np.uint64(1))) - np.uint64(1)
+    return np.int64((((below & _ONES) * _ONES) >> np.uint64(56)) - np.uint64(1))
 
 
 @njit(inline="always")

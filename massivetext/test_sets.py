@@ -2,7 +2,9 @@
 
 import glob
 import json
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,20 +27,21 @@ class Item(NamedTuple):
 
 
 def expand(patterns: Sequence[str]) -> list[str]:
-    """Return the files that paths and globs name, sorted, each once.
+    """Return the files that paths and globs name, sorted, each once however it is spelt.
 
     Raises:
       ConfigError: one of them names no file.
     """
-    found: set[str] = set()
+    found: dict[str, str] = {}
     for pattern in patterns:
         matches = [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]
         if not matches and Path(pattern).is_file():
             matches = [pattern]
         if not matches:
             raise ConfigError(f"{pattern!r} matches no file; correct the path or take it out")
-        found.update(matches)
-    return sorted(found)
+        for path in matches:
+            found.setdefault(os.path.abspath(path), path)
+    return sorted(found.values())
 
 
 def _is_json(path: str) -> bool:
@@ -73,6 +76,24 @@ def _records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, record
 
 
+def named_files(patterns: Sequence[str]) -> dict[str, str]:
+    """Return the files of `expand` by the names of their test sets, in the same order.
+
+    A test set is named as its file; files of one name, by as many folders above them as tell them
+    apart.
+    """
+    paths = expand(patterns)
+    names = {path: Path(path).name for path in paths}
+    depth = 1
+    while len(set(names.values())) < len(names):
+        depth += 1
+        counts = Counter(names.values())
+        for path, name in names.items():
+            if counts[name] > 1:
+                names[path] = "/".join(Path(os.path.abspath(path)).parts[-depth:])
+    return {name: path for path, name in names.items()}
+
+
 def read_items(patterns: Sequence[str], text_field: str) -> Iterator[Item]:
     """Yield every test document of JSONL files, plain or compressed, in order of path and line.
 
@@ -82,26 +103,43 @@ def read_items(patterns: Sequence[str], text_field: str) -> Iterator[Item]:
       ConfigError: a pattern names no file, or a file is not JSONL.
       InputError: a line is not a JSON object with a string `text_field`, or a file has no line.
     """
-    for path in expand(patterns):
-        if not _is_json(path):
-            raise ConfigError(f"test set {path} is not JSONL; give .jsonl, plain or compressed")
-        count = 0
-        for number, record in _records(path):
-            text = record.get(text_field)
-            if not isinstance(text, str):
-                has = ", ".join(sorted(record)[:20]) or "nothing"
-                raise InputError(
-                    f"test set {path}:{number}: no string field {text_field!r}; the record has "
-                    f"{has}; set overlap.text_field to the field that holds the text"
-                )
+    for name, path in named_files(patterns).items():
+        yield from _items(name, path, text_field)
+
+
+def find_item(patterns: Sequence[str], text_field: str, name: str, key: str) -> Item | None:
+    """Return the first item with id `key` of the test set `name`, or None; raises as `read_items`,
+    but reads that test set alone."""
+    path = named_files(patterns).get(name)
+    if path is None:
+        return None
+    return next((item for item in _items(name, path, text_field) if item.id == key), None)
+
+
+def _items(name: str, path: str, text_field: str) -> Iterator[Item]:
+    if not _is_json(path):
+        raise ConfigError(f"test set {path} is not JSONL; give .jsonl, plain or compressed")
+    count = 0
+    for number, record in _records(path):
+        text = record.get(text_field)
+        if not isinstance(text, str):
+            has = ", ".join(sorted(record)[:20]) or "nothing"
+            raise InputError(
+                f"test set {path}:{number}: no string field {text_field!r}; the record has "
+                f"{has}; set overlap.text_field to the field that holds the text"
+            )
+        key = str(number) if record.get("id") is None else str(record["id"])
+        for part, value in (("text", text), ("id", key)):
             try:
-                text.encode()
+                value.encode()
             except UnicodeEncodeError as error:
-                raise InputError(f"test set {path}:{number}: a lone surrogate in text") from error
-            count += 1
-            yield Item(Path(path).name, str(record.get("id", number)), text)
-        if count == 0:
-            raise InputError(f"test set {path} is empty; an empty test set would let all pass")
+                raise InputError(
+                    f"test set {path}:{number}: a lone surrogate in {part}; repair the line"
+                ) from error
+        count += 1
+        yield Item(name, key, text)
+    if count == 0:
+        raise InputError(f"test set {path} is empty; an empty test set would let all pass")
 
 
 def plain_title(title: str) -> str:

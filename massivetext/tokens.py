@@ -11,6 +11,7 @@ neighbours share one token, so in an epoch every stored token is a target exactl
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import numpy as np
 from .errors import ConfigError, VerifyError, nearest
 
 HELDOUT = "heldout/"
+# Well below the number of maps that Linux gives a process (65,530).
+OPEN_FILES = 1024
 
 
 def close_documents(tokens: np.ndarray, offsets: np.ndarray, eos_id: int) -> np.ndarray:
@@ -50,6 +53,8 @@ class TokenStore:
         self._parts = [part for part in entry["parts"] if part["tokens"]]
         self._maps = [_map(root / part["path"], self.dtype, part["tokens"]) for part in self._parts]
         self._ends = np.cumsum([0, *(len(tokens) for tokens in self._maps)])
+        self._document_starts = np.cumsum([0, *(part["documents"] for part in self._parts)])
+        self._document_map = lru_cache(OPEN_FILES)(self._open_documents)
         if len(self) != entry["tokens"]:
             raise VerifyError(
                 f"the manifest of {root} gives a subset {entry['tokens']} tokens, its parts "
@@ -118,13 +123,36 @@ class TokenStore:
         if not 0 <= i < self.sequences(length):
             raise IndexError(f"sequence {i} of {self.sequences(length)}")
 
-    def document_ends(self) -> np.ndarray:
-        """Return where each document ends (after its EOS) in stored tokens, uint64 [documents]."""
+    def document_ends(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return where the documents `start` to `stop` end (after their EOS) in stored tokens,
+        uint64 [stop - start]; of all documents unless told."""
+        counts = self._document_starts
+        stop = int(counts[-1]) if stop is None else stop
+        if not 0 <= start <= stop <= counts[-1]:
+            raise IndexError(f"documents {start} to {stop} of {counts[-1]}")
         ends = [np.zeros(0, np.uint64)]
-        for part, start in zip(self._parts, self._ends[:-1], strict=True):
-            path = (self._root / part["path"]).with_suffix(".documents")
-            ends.append(_map(path, np.dtype("<u8"), part["documents"]) + np.uint64(start))
+        first = int(np.searchsorted(counts, start, "right")) - 1
+        last = int(np.searchsorted(counts, stop, "left")) - 1
+        for i in range(first, last + 1 if start < stop else first):
+            piece = self._document_map(i)[max(start - counts[i], 0) : stop - counts[i]]
+            ends.append(piece + np.uint64(self._ends[i]))
         return np.concatenate(ends)
+
+    def take(self, positions: np.ndarray) -> np.ndarray:
+        """Return the stored tokens at `positions`, int64 [k] in any order, as `dtype` [k]."""
+        part = np.searchsorted(self._ends, positions, "right") - 1
+        if not positions.size or part.min() == part.max():
+            i = int(part[0]) if positions.size else 0
+            return self._maps[i][positions - self._ends[i]]
+        out = np.empty(len(positions), self.dtype)
+        for i in np.unique(part):
+            here = part == i
+            out[here] = self._maps[i][positions[here] - self._ends[i]]
+        return out
+
+    def _open_documents(self, i: int) -> np.ndarray:
+        path = (self._root / self._parts[i]["path"]).with_suffix(".documents")
+        return _map(path, np.dtype("<u8"), self._parts[i]["documents"])
 
 
 def _map(path: Path, dtype: np.dtype, count: int) -> np.ndarray:

@@ -5,9 +5,32 @@ component's root is its smallest number, so the result does not depend on the or
 """
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 MAX_NODES = 2**32 - 1
+# How many edges ahead the ends, and then their parents, are called from memory: nearly all of the
+# time goes into waiting for it, and this makes random edges a quarter faster.
+_ENDS_AHEAD = 32
+_PARENTS_AHEAD = 16
+
+
+@intrinsic
+def _prefetch(typingctx, array, i):
+    """Ask for `array[i]` to be brought into the cache, to be written."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        hint = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+        # Write access, high locality, data cache.
+        builder.call(hint, [address, number(1), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
 
 
 @njit(inline="always")
@@ -21,7 +44,14 @@ def _find(parent, x):
 
 @njit(cache=True, nogil=True)
 def _union(parent, left, right):
-    for i in range(len(left)):
+    n = len(left)
+    for i in range(n):
+        if i + _ENDS_AHEAD < n:
+            _prefetch(parent, np.int64(left[i + _ENDS_AHEAD]))  # type: ignore[call-arg]
+            _prefetch(parent, np.int64(right[i + _ENDS_AHEAD]))  # type: ignore[call-arg]
+        if i + _PARENTS_AHEAD < n:
+            _prefetch(parent, np.int64(parent[left[i + _PARENTS_AHEAD]]))  # type: ignore[call-arg]
+            _prefetch(parent, np.int64(parent[right[i + _PARENTS_AHEAD]]))  # type: ignore[call-arg]
         a = _find(parent, np.int64(left[i]))
         b = _find(parent, np.int64(right[i]))
         if a < b:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import lineage
@@ -33,13 +34,15 @@ def verify(root: Path) -> Iterator[str]:
     yield _chain(manifests)
     if "documents" in manifests:
         yield _accounting(root, manifests)
+        if "spans" in manifests:
+            yield _cut(root, manifests)
         yield _held_out(root, manifests["documents"])
         config = load(root / "config.yaml").config
         yield _no_overlap(root, manifests["documents"], config)
     if "shards" in manifests:
         from .verify_shards import verify as verify_shards
 
-        yield from verify_shards(root / "shards")
+        yield from verify_shards(root / "shards", tokens=manifests["tokens"])
 
 
 def _files(root: Path, stage: str, manifest: dict[str, Any]) -> str:
@@ -100,6 +103,35 @@ def _accounting(root: Path, manifests: dict[str, dict[str, Any]]) -> str:
             )
         total += read
     return f"accounting: all {total:,} documents are kept or have a record of why not"
+
+
+def _cut(root: Path, manifests: dict[str, dict[str, Any]]) -> str:
+    """What is left of the documents is, to the byte, their text without what was cut out of it."""
+    total = 0
+    for subset in manifests["measure"]["subsets"].values():
+        for part in subset["parts"]:
+            name = f"{part['name']}.parquet"
+            sizes = pq.read_table(root / part["path"], columns=["text_bytes"])
+            left = sizes.column("text_bytes").to_numpy().copy()
+            if (root / "spans" / name).exists():
+                columns = ["row", "start", "stop"]
+                for batch in pq.ParquetFile(root / "spans" / name).iter_batches(columns=columns):
+                    row, start, stop = (column.to_numpy() for column in batch.columns)
+                    np.add.at(left, row, start - stop)
+                    total += int((stop - start).sum())
+            for stage in DROP_STAGES:
+                if (path := root / "dropped" / stage / name).exists():
+                    left[pq.read_table(path, columns=["row"]).column("row").to_numpy()] = 0
+            written = 0
+            for kind in ("documents", "heldout"):
+                for batch in pq.ParquetFile(root / kind / name).iter_batches(columns=["text"]):
+                    written += pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0
+            if written != left.sum():
+                raise VerifyError(
+                    f"{part['name']}: documents and held-out documents have {written:,} bytes of "
+                    f"text, but {left.sum():,} are left after what spans/{name} cuts out"
+                )
+    return f"spans: the documents are what is left after {total:,} bytes were cut out"
 
 
 def _ids(root: Path, entry: dict[str, Any]) -> Iterator[Any]:

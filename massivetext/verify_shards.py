@@ -1,19 +1,20 @@
 """Proof that a folder of shards is what its manifest says: every byte read, every record judged."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 
-from .config import Mixture
 from .errors import InputError, MassivetextError, VerifyError
-from .mixture import MixturePlan, plan
-from .order import Order
+from .mixture import from_manifest, plan, resolve_stages
+from .mixture_plan import MixturePlan, Stock
+from .order import Order, make_order
 from .progress import Progress
 from .shards import HeldOut, RecordFiles, Records, Shards
+from .stored import StoredSequences
 
 CHUNK_RECORDS = 4096
 
@@ -25,15 +26,18 @@ _PROBLEMS = {
 }
 
 
-def verify(folder: Path | str, *, quiet: bool = False) -> Iterator[str]:
+def verify(
+    folder: Path | str, *, quiet: bool = False, tokens: Mapping[str, Any] | None = None
+) -> Iterator[str]:
     """Prove the shards in `folder` against their manifest; yield a line for each proof.
 
     Proven: the plan follows from the weights and the token counts; every file has its size, its
     sha256 and right CRCs, and no other shard lies beside them; the record at each position is the
     one that the seed gives; at every prefix each subset is within one sequence of its share; in
     every epoch each sequence is used exactly once, the last epoch in part; tokens are below the
-    vocabulary's size and padding is padding; held-out sets hold the targets they claim. Memory: one
-    bit per sequence of the subsets.
+    vocabulary's size and padding is padding; held-out sets hold the targets they claim. With
+    `tokens`, the manifest of the token stores beside `folder`: every record holds the tokens that
+    its construction takes from them. Memory: one bit per sequence of the subsets.
 
     Raises:
       VerifyError: the first thing that is wrong, with file and record where it has one.
@@ -45,30 +49,31 @@ def verify(folder: Path | str, *, quiet: bool = False) -> Iterator[str]:
     except InputError as error:
         raise VerifyError(str(error)) from error
     planned = _check_plan(shards)
+    stores = StoredSequences(shards, planned, tokens) if tokens is not None else None
     _check_no_others(shards, heldout)
     yield f"plan: {planned.sequences:,} sequences as weights, tokens and max_epochs give them"
     done = 0
     size = shards.record.record_bytes
     total = (len(shards) + sum(map(len, heldout.values()))) * size
     with Progress("verify shards", total, lambda: done * size, quiet=quiet):
-        for done in _check_train(shards, planned):  # noqa: B007 - `Progress` reads it
+        for done in _check_train(shards, planned, stores):  # noqa: B007 - `Progress` reads it
             pass
         yield f"shards: {len(shards):,} records in {len(shards.paths)} files, CRC and sha256 right"
         yield f"order: every record is the one that seed {shards.manifest['seed']} puts there"
         yield "proportions: at every prefix each subset is within one sequence of its share"
+        if stores is not None:
+            yield "contents: every record is what its construction takes from the token stores"
         for name, files in heldout.items():
-            _check_heldout(name, files, shards.manifest)
+            _check_heldout(name, files, shards.manifest, stores)
             done += len(files)
             yield f"held-out {name}: {len(files):,} records, {files.targets:,} targets"
 
 
-def _check_train(shards: Shards, planned: MixturePlan) -> Iterator[int]:
+def _check_train(
+    shards: Shards, planned: MixturePlan, stores: StoredSequences | None
+) -> Iterator[int]:
     """Check all training records; yield how many are behind."""
-    order = Order(
-        {subset.name: subset.used for subset in planned.subsets},
-        {subset.name: subset.sequences for subset in planned.subsets},
-        shards.manifest["seed"],
-    )
+    order = make_order(planned, shards.manifest["seed"])
     tally = _Tally(order)
     digests = _Digests([entry["sha256"] for entry in shards.manifest["files"]], shards)
     for start in range(0, len(shards), CHUNK_RECORDS):
@@ -77,6 +82,8 @@ def _check_train(shards: Shards, planned: MixturePlan) -> Iterator[int]:
         _check_tokens(shards, shards.manifest, start, records)
         tally.add(shards, start, records)
         _check_order(shards, order, start, stop, records)
+        if stores is not None:
+            _check_contents(shards, start, records, stores.training(records))
         digests.add(start, stop)
         yield stop
 
@@ -85,22 +92,30 @@ def _check_plan(shards: Shards) -> MixturePlan:
     manifest, path = shards.manifest, shards.folder / "manifest.json"
     entries = manifest["subsets"]
     try:
-        planned = plan(
-            Mixture(**manifest["mixture"]),
-            {entry["name"]: entry["weight"] for entry in entries},
-            {entry["name"]: entry["available_tokens"] for entry in entries},
-        )
+        mixture = from_manifest(manifest["mixture"])
+        weights = [{entry["name"]: entry["weight"] for entry in entries}]
+        if mixture.stages:
+            weights = resolve_stages(mixture, [entry["name"] for entry in entries])
+        length = mixture.sequence_length
+        planned = plan(mixture, weights, {e["name"]: _stock(e, length) for e in entries})
     except (MassivetextError, ValueError, TypeError) as error:
         raise VerifyError(f"{path}: its mixture makes no plan: {error}") from error
     for index, entry in enumerate(entries):
         expected = planned.entry(index)
         if entry != expected:
             raise VerifyError(f"{path}: its weights give {expected}, but it has {entry}")
+    if mixture.stages and manifest.get("stages") != planned.stage_entries():
+        raise VerifyError(f"{path}: its stages are not those that its mixture gives")
     if not len(shards) == planned.sequences == manifest["sequences"]:
         raise VerifyError(
             f"{path}: its files hold {len(shards)} records; its weights give {planned.sequences}"
         )
     return planned
+
+
+def _stock(entry: dict[str, Any], length: int) -> Stock:
+    available, crops = entry["available_tokens"], entry.get("crops", 0)
+    return Stock(entry.get("stored_tokens", available), crops, available - crops * length)
 
 
 def _check_no_others(shards: Shards, heldout: dict[str, HeldOut]) -> None:
@@ -138,6 +153,14 @@ def _check_tokens(
         padding = records.tokens[row, 1 + records.targets[row] :]
         if (padding != manifest["pad_id"]).any():
             _fail(files, start + int(row), "a token after the subset's end is not padding")
+
+
+def _check_contents(
+    files: RecordFiles, start: int, records: Records, expected: Iterator[np.ndarray]
+) -> None:
+    for row, tokens in enumerate(expected):
+        if not np.array_equal(records.tokens[row], tokens):
+            _fail(files, start + row, "its tokens are not those of the token store")
 
 
 def _check_order(shards: Shards, order: Order, start: int, stop: int, records: Records) -> None:
@@ -179,7 +202,9 @@ class _Digests:
             start = end
 
 
-def _check_heldout(name: str, files: HeldOut, manifest: dict[str, Any]) -> None:
+def _check_heldout(
+    name: str, files: HeldOut, manifest: dict[str, Any], stores: StoredSequences | None
+) -> None:
     entry = manifest["heldout"][name]
     index = next(s["index"] for s in manifest["subsets"] if s["name"] == name)
     if len(files) != -(-entry["targets"] // manifest["sequence_length"]):
@@ -198,6 +223,8 @@ def _check_heldout(name: str, files: HeldOut, manifest: dict[str, Any]) -> None:
         if wrong.any():
             _fail(files, start + int(wrong.argmax()), f"it is not the next record of {name}")
         _check_tokens(files, manifest, start, records)
+        if stores is not None:
+            _check_contents(files, start, records, stores.heldout(name, start, stop))
         digests.add(start, stop)
 
 
@@ -205,24 +232,29 @@ class _Tally:
     """Counts what is stored, without the code that made the order."""
 
     def __init__(self, order: Order):
-        self.used, self.available = order.used, order.available
+        self.order = order
         self.counts = np.zeros(len(order.used), np.int64)
-        self.base = np.concatenate([[0], np.cumsum((self.available + 7) // 8)])
+        self.base = np.concatenate([[0], np.cumsum((order.available + 7) // 8)])
         self.seen = np.zeros(int(self.base[-1]), np.uint8)
 
     def add(self, files: RecordFiles, start: int, records: Records) -> None:
-        row, problem = _tally(
-            start, records.subset, records.sequence, records.epoch, self.used, self.available,
-            self.counts, self.base, self.seen,
-        )  # fmt: skip
-        if problem:
-            _fail(files, start + row, _PROBLEMS[problem])
+        order = self.order
+        for stage, first, last in order.within_stages(start, start + len(records.subset)):
+            here = slice(first - start, last - start)
+            row, problem = _tally(
+                first - order.starts[stage], records.subset[here], records.sequence[here],
+                records.epoch[here], order.stages[stage], order.before[stage], order.available,
+                self.counts, self.base, self.seen,
+            )  # fmt: skip
+            if problem:
+                _fail(files, first + row, _PROBLEMS[problem])
 
 
 @numba.njit(cache=True, nogil=True)
 def _tally(  # type: ignore[no-untyped-def]
-    start, subset, sequence, epoch, used, available, counts, base, seen
+    start, subset, sequence, epoch, used, before, available, counts, base, seen
 ):
+    """Count records of one stage, from its record `start` on."""
     total = used.sum()
     for i in range(len(subset)):
         s = subset[i]
@@ -238,9 +270,9 @@ def _tally(  # type: ignore[no-untyped-def]
             return i, 4
         seen[byte] |= bit
         counts[s] += 1
-        # |counts - k * used / total| < 1 for every subset, in integers.
+        # |count in the stage - k * used / total| < 1 for every subset, in integers.
         for t in range(len(used)):
-            gap = counts[t] * total - (start + i + 1) * used[t]
+            gap = (counts[t] - before[t]) * total - (start + i + 1) * used[t]
             if gap >= total or gap <= -total:
                 return i, 1
     return 0, 0

@@ -9,7 +9,7 @@ from massivetext.config import Config
 from massivetext.config_file import to_yaml
 from massivetext.dataset import atomic_file, claimed, remove_temporary, write_json
 
-from . import clean, deduplicate, documents, measure, mix, overlap, tokenise
+from . import clean, deduplicate, documents, measure, mix, overlap, spans, tokenise
 from .stage import Context
 
 
@@ -41,6 +41,12 @@ def _stages(context: Context, config: Config) -> Iterator[tuple[str, dict[str, A
     yield "clean", cleaned
     deduplicated = deduplicate.run(context, config, measured, cleaned)
     yield "deduplicate", deduplicated
+    if spans.wanted(config):
+        # Its manifest tells of what deduplication left, and of its own cuts.
+        deduplicated = spans.run(context, config, measured, cleaned, deduplicated)
+        yield "spans", deduplicated
+    else:
+        spans.remove(context.root)
     compared = overlap.run(context, config, measured, cleaned, deduplicated)
     yield "overlap", compared
     left = documents.run(context, config, measured, cleaned, deduplicated, compared)

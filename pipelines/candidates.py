@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from massivetext.candidates import propose
+from massivetext.candidates import propose, repeated
 from massivetext.dataset import write_json
 
 from .exact import Files, dropped
 from .exchange import Exchange
-from .numbering import numpy_columns, partitions, save_array, write_arrow
+from .numbering import save_array, write_arrow
 
 ROW_BYTES = 16
 # An average document proposes far fewer pairs than bands; crowded buckets need the head room.
@@ -29,21 +29,30 @@ class ReadBands(beam.DoFn):
         self.files, self.bands = files, bands
 
     def process(self, part: int) -> Iterable[pa.RecordBatch]:
-        lost, survivor = dropped(self.files, part)
-        table = pa.table([lost, survivor], schema=EXACT)
-        write_arrow(self.files.result("drops", part), table)
+        if self.files.build(part) is None:
+            lost, survivor = dropped(self.files, part)
+            table = pa.table([lost, survivor], schema=EXACT)
+            write_arrow(self.files.result("drops", part), table)
+        else:
+            lost = self.files.dropped_before(part)
+        first, stop = self.files.numbering.first[part : part + 2].tolist()
+        kept = np.ones(stop - first, bool)
+        kept[lost - np.int64(first)] = False
         with pq.ParquetFile(self.files.sketch(part)) as file:
             for batch in file.iter_batches(SKETCH_ROWS, columns=["row", "priority", "bands"]):
-                yield self._explode(batch, int(self.files.numbering.first[part]), lost)
+                yield self._explode(batch, part, kept)
+        self.files.tick("candidates")
 
-    def _explode(self, batch: pa.RecordBatch, first: int, lost: np.ndarray) -> pa.RecordBatch:
-        number = (batch.column("row").to_numpy() + first).astype(np.uint32)
-        keep = ~np.isin(number, lost, assume_unique=True)
+    def _explode(self, batch: pa.RecordBatch, part: int, kept: np.ndarray) -> pa.RecordBatch:
+        row = batch.column("row").to_numpy()
+        keep = kept[row]
+        number = (row + self.files.numbering.first[part]).astype(np.uint32)
         column = batch.column("bands")
         buffer = np.frombuffer(column.buffers()[1], np.uint64).reshape(-1, self.bands)
         bands = buffer[column.offset : column.offset + len(column)][keep]
+        priority = self.files.priority(part, batch.column("priority").to_numpy())
         # The rank only picks the centre of a crowded bucket: half of the priority is enough.
-        rank = (batch.column("priority").to_numpy() >> np.uint64(32)).astype(np.uint32)[keep]
+        rank = (priority >> np.uint64(32)).astype(np.uint32)[keep]
         return pa.RecordBatch.from_arrays(
             [
                 pa.array(bands.reshape(-1)),
@@ -62,11 +71,23 @@ class ProposePairs(beam.DoFn):
 
     def process(self, group: tuple[int, pa.Table]) -> Iterable[pa.RecordBatch]:
         partition, table = group
-        pieces, large = propose(*numpy_columns(table, "band", "rank", "number"))
+        columns = self._repeated(table)
+        del table, group
+        pieces, large = propose(*columns, first_new=self.files.numbering.first_own)
         path = self.files.work / "candidates" / "buckets" / f"{partition}.json"
         write_json(path, {"large_buckets": large.buckets, "uncompared_pairs": large.uncompared})
         for pairs in pieces:
             yield pa.RecordBatch.from_arrays([pa.array(pairs)], names=["pair"])
+        self.files.tick("candidates")
+
+    @staticmethod
+    def _repeated(table: pa.Table) -> list[np.ndarray]:
+        """Return the columns of the rows whose band may be shared, without a copy of the rest."""
+        chunks = [[chunk.to_numpy() for chunk in column.chunks] for column in table.columns]
+        kept = repeated(chunks[table.column_names.index("band")])
+        return [
+            np.concatenate([c[k] for c, k in zip(values, kept, strict=True)]) for values in chunks
+        ]
 
 
 class WritePairs(beam.DoFn):
@@ -79,20 +100,23 @@ class WritePairs(beam.DoFn):
         partition, table = group
         pairs = np.unique(table.column("pair").to_numpy())
         save_array(self.files.work / "candidates" / "pairs" / f"{partition}.npy", pairs)
+        self.files.tick("candidates")
         yield partition
 
 
-def find_candidates(pipeline: beam.Pipeline, files: Files, documents: int, bands: int) -> None:
-    """Build the pipeline from sketches to distinct candidate pairs."""
-    count = partitions(documents * bands * ROW_BYTES)
+def find_candidates(pipeline: beam.Pipeline, files: Files, bands: int, size: int) -> None:
+    """Build the pipeline from sketches to distinct candidate pairs.
+
+    `size` is the number of partitions by band: `partitions(documents * bands * ROW_BYTES)`.
+    """
     scratch = files.scratch("candidates")
     _ = (
         pipeline
         | beam.Create(range(len(files.numbering.names)), reshuffle=False)
         | beam.Reshuffle()
         | beam.ParDo(ReadBands(files, bands))
-        | "ByBand" >> Exchange("band", count, scratch)
+        | "ByBand" >> Exchange("band", size, scratch)
         | beam.ParDo(ProposePairs(files))
-        | "ByPair" >> Exchange("pair", PAIR_PARTITIONS * count, scratch)
+        | "ByPair" >> Exchange("pair", PAIR_PARTITIONS * size, scratch)
         | beam.ParDo(WritePairs(files))
     )

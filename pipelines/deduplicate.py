@@ -3,6 +3,7 @@
 Output, for every measured part of the subsets that take part: `dropped/exact/`, `dropped/near/`
 (rows of `DROPPED`) and `duplicates/` (rows of `DUPLICATE`), each `<subset>/part-*.parquet`.
 Duplicates by URL, when the config asks for them, go first, and are listed with the exact ones.
+Documents of earlier builds, when the config names some, take part, and all of them stay.
 See docs/deduplication.md for the mathematics, the memory it needs and its limits.
 """
 
@@ -24,16 +25,17 @@ from massivetext.dropped import DROPPED
 from massivetext.errors import MassivetextError, StageError
 from massivetext.progress import Progress
 
-from . import sketch
-from .candidates import EXACT, find_candidates
-from .exact import Files, dropped_by, link_leaders
+from . import earlier, shingles, sketch
+from .candidates import EXACT, PAIR_PARTITIONS, find_candidates
+from .candidates import ROW_BYTES as BAND_BYTES
+from .exact import LEADER_BYTES, Files, dropped_by, link_leaders
 from .execute import execute
 from .names import Names, collect
-from .near import NEAR, connect, find_near
-from .numbering import Numbering, numpy_columns, read_arrow
+from .near import NEAR, connect, exchanged_bytes, find_near, pair_files
+from .numbering import Numbering, numpy_columns, partitions, read_arrow
 from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
 
-VERSION = 1
+VERSION = 2
 DUPLICATE = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -44,6 +46,9 @@ DUPLICATE = pa.schema(
         # Null for a duplicate by URL: the texts were not compared.
         pa.field("jaccard", pa.float64()),
         pa.field("kind", pa.string(), nullable=False),
+        # Folders of the earlier builds that the two are of; null for this one.
+        pa.field("survivor_build", pa.string()),
+        pa.field("partner_build", pa.string()),
     ]
 )
 
@@ -58,8 +63,9 @@ class Cut:
         self.names = Names(self.files)
 
     def run(self, part: Part, out: PartOutput) -> None:
-        index = self.files.numbering.names.index(part.name)
-        first = int(self.files.numbering.first[index])
+        numbering = self.files.numbering
+        index = numbering.names.index(part.name, numbering.own)
+        first = int(numbering.first[index])
         table = pq.read_table(self.files.sketch(index), columns=["row", "id"])
         rows = table.column("row").to_numpy()
         ids = table.column("id").combine_chunks()
@@ -88,7 +94,8 @@ class Cut:
                 own = ids.take(pa.array(np.searchsorted(rows, row)))
                 kept_ids, other_ids = self.names.ids(kept), self.names.ids(other)
                 kind = pa.array(kinds[stage], pa.string())
-                duplicates = [own, kept_ids, kept_ids, other_ids, value, kind]
+                builds = [self.names.build(kept), self.names.build(other)]
+                duplicates = [own, kept_ids, kept_ids, other_ids, value, kind, *builds]
                 evidence.write(pa.RecordBatch.from_arrays(duplicates, schema=DUPLICATE))
                 limit = self.threshold if stage == "near" else None
                 dropped = [
@@ -100,11 +107,13 @@ class Cut:
                     pa.array([limit] * len(row), pa.float64()),
                     pa.array(row),
                     other_ids,
-                    pa.nulls(len(row), pa.string()),
+                    builds[1],
                 ]
                 with out.parquet(f"dropped/{stage}/{part.name}.parquet", DROPPED) as file:
                     file.write(pa.RecordBatch.from_arrays(dropped, schema=DROPPED))
                 out.counts[stage] += len(row)
+                if numbering.own:
+                    out.counts["of_earlier"] += len(row) - builds[0].null_count
         if self.files.by_url:
             out.counts["exact"] -= int(by_url.sum())
             out.counts["url"] += int(by_url.sum())
@@ -113,13 +122,14 @@ class Cut:
 class Steps:
     """Runs the steps before the cut; a step that is done is not done again."""
 
-    def __init__(self, context: Context, work: Path):
-        self.context, self.work = context, work
+    def __init__(self, context: Context, files: Files):
+        self.context, self.files, self.work = context, files, files.work
 
     def run(self, name: str, step: Callable[[], dict[str, int]]) -> dict[str, int]:
         done = self.work / f"{name}.done"
         if not done.exists():
             shutil.rmtree(self.work / name, ignore_errors=True)
+            (self.work / name).mkdir(parents=True)
             try:
                 counts = step()
             except MassivetextError:
@@ -137,8 +147,16 @@ class Steps:
         counts_read: dict[str, int] = read_json(done)
         return counts_read
 
-    def execute(self, build: Callable[[beam.Pipeline], None]) -> None:
-        execute(build, self.context.engine)
+    def execute(self, name: str, ticks: int, build: Callable[[beam.Pipeline], None]) -> None:
+        """Run the pipeline of a step that counts up to `ticks` parts and partitions."""
+        with Progress(
+            f"dedup. {name}",
+            ticks,
+            lambda: min(ticks, self.files.ticks(name)),
+            unit=lambda count: f"{count:.3g}",
+            quiet=self.context.quiet,
+        ):
+            execute(build, self.context.engine)
 
 
 def _sum_counts(folder: Path) -> dict[str, int]:
@@ -148,32 +166,45 @@ def _sum_counts(folder: Path) -> dict[str, int]:
     return dict(total)
 
 
-def _find(
-    context: Context, config: Config, files: Files, sketches: dict[str, int]
-) -> dict[str, int]:
-    """Run the steps up to the duplicates' numbers; return counts of pairs and buckets."""
+def _find(context: Context, config: Config, files: Files, documents: int) -> dict[str, int]:
+    """Run the steps up to the duplicates' numbers; return counts of pairs and buckets.
+
+    `documents` are those with words, of this build and earlier ones.
+    """
     rule = config.deduplicate
-    steps = Steps(context, files.work)
-    documents = sketches.get("documents", 0) - sketches.get("empty", 0)
+    steps = Steps(context, files)
+    parts = len(files.numbering.names)
+
+    def link(name: str) -> dict[str, int]:
+        size = partitions(documents * LEADER_BYTES)
+        steps.execute(name, parts + size, lambda p: link_leaders(p, files, name, size))
+        return {}
 
     def url() -> dict[str, int]:
-        steps.execute(lambda p: link_leaders(p, files, "url", documents))
-        return {}
+        return link("url")
 
     def exact() -> dict[str, int]:
-        steps.execute(lambda p: link_leaders(p, files, "exact", documents))
-        return {}
+        return link("exact")
 
     def candidates() -> dict[str, int]:
-        steps.execute(lambda p: find_candidates(p, files, documents, rule.bands))
+        size = partitions(documents * rule.bands * BAND_BYTES)
+        steps.execute(
+            "candidates",
+            parts + (1 + PAIR_PARTITIONS) * size,
+            lambda p: find_candidates(p, files, rule.bands, size),
+        )
         counts = _sum_counts(files.work / "candidates" / "buckets")
         return {name: counts.get(name, 0) for name in ("large_buckets", "uncompared_pairs")}
 
     def near() -> dict[str, int]:
         pairs = connect(files)
         if pairs:
-            shingles = sketches.get("shingles", 0)
-            steps.execute(lambda p: find_near(p, files, shingles, rule.ngram, rule.jaccard))
+            size = partitions(exchanged_bytes(files, pairs))
+            steps.execute(
+                "near",
+                parts + len(pair_files(files)) + size,
+                lambda p: find_near(p, files, rule.ngram, rule.jaccard, size),
+            )
         counts = _sum_counts(files.work / "near" / "counts")
         if counts.get("compared_pairs", 0) != pairs:
             raise StageError(
@@ -199,25 +230,45 @@ def run(
 
     `counts` and, for each subset, `subsets` hold `documents` (that passed the rules), `empty`
     (without words, so never a duplicate), `exact` and `near` (dropped), with `by_url` also `url`
-    (dropped at stage `exact`, not counted in it); `counts` also `candidate_pairs`,
+    (dropped at stage `exact`, not counted in it), with `against` also `of_earlier` (of those
+    dropped, the ones whose survivor is of an earlier build); `counts` also `candidate_pairs`,
     `verified_pairs`, `large_buckets` and their `uncompared_pairs`.
 
     Raises:
+      ConfigError: an earlier build is missing, or does not fit.
       StageError: a step failed, or there are more documents than 32 bits can number.
     """
     parts, sketches = sketch.run(context, config, measured, clean)
+    manifest = from_sketches(context, config, parts, sketches)
+    if config.deduplicate.keep_shingles:
+        shingles.run(context, config.deduplicate.ngram, parts, manifest)
+    else:
+        shingles.remove(context.root)
+    return manifest
+
+
+def from_sketches(
+    context: Context, config: Config, parts: list[Part], sketches: dict[str, Any]
+) -> dict[str, Any]:
+    """Do what `run` does once there are sketches of `parts`."""
+    builds = earlier.load(config) if parts else []
     depends = {
         "sketch": sha256_json(sketches),
         "jaccard": config.deduplicate.jaccard,
         "version": VERSION,
+        # Their folders as well: the evidence names them.
+        **({"against": [[build.folder, build.key] for build in builds]} if builds else {}),
     }
 
     def produce(key: str) -> dict[str, Any]:
         if not parts:
             return {"files": [], "counts": {}, "subsets": {}}
         work = context.root / ".work" / key
-        files = Files(context.root, work, Numbering(parts), config.deduplicate.by_url)
-        pairs = _find(context, config, files, sketches["counts"])
+        numbering = Numbering(parts, [part for build in builds for part in build.parts])
+        files = Files(context.root, work, numbering, config.deduplicate.by_url)
+        documents = sum(build.documents for build in builds)
+        documents += sketches["counts"].get("documents", 0) - sketches["counts"].get("empty", 0)
+        pairs = _find(context, config, files, documents)
         cut = Cut(files, config.deduplicate.jaccard)
         results = run_parts(context, "deduplicate", key, parts, cut)
         subsets = {

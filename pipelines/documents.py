@@ -1,8 +1,8 @@
 """Stage `documents`: write what is left, and set the held-out documents aside.
 
-Drop lists are applied row by row of the same part: text is never joined or shuffled. Held-out
-documents are the ones with the smallest seeded hash of their id, per subset, so the choice depends
-on nothing but ids and seed, and training never sees them.
+Drop lists and cuts are applied row by row of the same part: text is never joined or shuffled.
+Held-out documents are the ones with the smallest seeded hash of their id, per subset, so the choice
+depends on nothing but ids and seed, and training never sees them.
 """
 
 from dataclasses import replace
@@ -19,8 +19,9 @@ from massivetext.document import text_buffers
 from massivetext.dropped import DROP_STAGES
 from massivetext.hashing import hash_rows
 
+from . import spans
 from .measure import MEASURED
-from .parts import keep_mask, measured_parts, read_batches
+from .parts import CutReader, keep_mask, measured_parts, read_batches
 from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
 
 VERSION = 1
@@ -35,17 +36,18 @@ def _hashes(batch: pa.RecordBatch, seed: int) -> np.ndarray:
 class Survey:
     """Counts what each drop list leaves of a part, and finds the smallest hashes of survivors."""
 
-    def __init__(self, seed: int, keep: int):
-        self.seed, self.keep = seed, keep
+    def __init__(self, seed: int, keep: int, stages: tuple[str, ...]):
+        self.seed, self.keep, self.stages = seed, keep, stages
 
     def setup(self) -> None:
         pass
 
     def run(self, part: Part, out: PartOutput) -> None:
         masks = {
-            stage: keep_mask(out.root, part, DROP_STAGES[: index + 1])
-            for index, stage in enumerate(DROP_STAGES)
+            stage: keep_mask(out.root, part, self.stages[: index + 1])
+            for index, stage in enumerate(self.stages)
         }
+        cuts = CutReader(out.root, part)
         smallest = np.zeros(0, np.uint64)
         start = 0
         path = out.root / f"measured/{part.name}.parquet"
@@ -53,9 +55,11 @@ class Survey:
             sizes = batch.column("text_bytes").to_numpy()
             stop = start + batch.num_rows
             for stage, mask in masks.items():
+                if stage == "spans":
+                    sizes = sizes - cuts.lost_bytes(start, batch.num_rows)
                 out.counts[f"{stage}/documents"] += int(mask[start:stop].sum())
                 out.counts[f"{stage}/bytes"] += int(sizes[mask[start:stop]].sum())
-            hashes = _hashes(batch, self.seed)[masks[DROP_STAGES[-1]][start:stop]]
+            hashes = _hashes(batch, self.seed)[masks[self.stages[-1]][start:stop]]
             smallest = np.sort(np.concatenate([smallest, hashes]))[: self.keep]
             start = stop
         out.extra["smallest"] = [int(value) for value in smallest]
@@ -72,6 +76,7 @@ class WriteDocuments:
 
     def run(self, part: Part, out: PartOutput) -> None:
         mask = keep_mask(out.root, part, DROP_STAGES)
+        cuts = CutReader(out.root, part)
         cutoff = part.arguments["cutoff"]  # hashes up to this one are held out; -1: none
         start = 0
         with (
@@ -79,6 +84,7 @@ class WriteDocuments:
             out.parquet(f"heldout/{part.name}.parquet", MEASURED) as heldout,
         ):
             for batch in read_batches(out.root / f"measured/{part.name}.parquet"):
+                batch = cuts.cut(batch, start)
                 keep = mask[start : start + batch.num_rows]
                 start += batch.num_rows
                 aside = keep & (
@@ -121,7 +127,8 @@ def run(
     }
 
     def produce(key: str) -> dict[str, Any]:
-        work = Survey(config.seed, config.heldout.max_documents)
+        stages = tuple(s for s in DROP_STAGES if s != "spans" or spans.wanted(config))
+        work = Survey(config.seed, config.heldout.max_documents, stages)
         survey = run_parts(context, "held-out", key, parts, work)
         cutoffs = {}
         left = {}
@@ -130,10 +137,10 @@ def run(
             counts = add_counts(mine)
             left[name] = {
                 stage: {kind: counts.get(f"{stage}/{kind}", 0) for kind in ("documents", "bytes")}
-                for stage in DROP_STAGES
+                for stage in stages
             }
             count = heldout_count(
-                left[name][DROP_STAGES[-1]]["documents"],
+                left[name][stages[-1]]["documents"],
                 config.heldout.fraction,
                 config.heldout.max_documents,
             )

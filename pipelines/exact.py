@@ -1,8 +1,9 @@
 """Exact duplicates: groups of equal normalised text, or before that of equal URL, by 128-bit hash.
 
 Each part sends one row per distinct text, its leader, so that a text repeated a billion times
-makes groups of at most one row per part. A group's survivor is the document of lowest priority.
-Texts are compared among the documents that their URLs leave.
+makes groups of at most one row per part. A group's survivor is the document of lowest priority;
+documents of earlier builds go before those of this one, and none of them is dropped. Texts are
+compared among the documents that their URLs leave.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .exchange import Exchange
-from .numbering import Numbering, numpy_columns, partitions, read_arrow, write_arrow
+from .numbering import Numbering, numpy_columns, read_arrow, write_arrow
+from .parts import keep_mask
 
 CHUNK = 1 << 18
 LEADER_BYTES = 28
@@ -28,24 +30,61 @@ KEYS = {"url": ("url_hash0", "url_hash1"), "exact": ("hash0", "hash1")}
 @dataclass(frozen=True)
 class Files:
     """Where the steps of one deduplication find their inputs and leave their results; `by_url`
-    says whether there is a step `url`."""
+    says whether there is a step `url`. Parts are those of `numbering`."""
 
     root: Path
     work: Path
     numbering: Numbering
     by_url: bool = False
 
+    def build(self, part: int) -> str | None:
+        """Return the folder of the earlier build that a part belongs to; None if it is ours."""
+        return self.numbering.parts[part].arguments.get("build")
+
+    def _file(self, kind: str, part: int) -> Path:
+        return Path(self.build(part) or self.root) / f"{kind}/{self.numbering.names[part]}.parquet"
+
     def sketch(self, part: int) -> Path:
-        return self.root / f"sketches/{self.numbering.names[part]}.parquet"
+        return self._file("sketches", part)
 
     def measured(self, part: int) -> Path:
-        return self.root / f"measured/{self.numbering.names[part]}.parquet"
+        return self._file("measured", part)
+
+    def shingles(self, part: int) -> Path:
+        return self._file("shingles", part)
+
+    def dropped_before(self, part: int) -> np.ndarray:
+        """Return the documents that an earlier build dropped as duplicates, by number, sorted;
+        none of a part of this build."""
+        if (build := self.build(part)) is None:
+            return np.zeros(0, np.uint32)
+        keep = keep_mask(Path(build), self.numbering.parts[part], ("exact", "near"))
+        return (np.flatnonzero(~keep) + self.numbering.first[part]).astype(np.uint32)
+
+    def priority(self, part: int, values: np.ndarray) -> np.ndarray:
+        """Return the priorities of documents of a part, uint64, those of earlier builds first."""
+        if self.numbering.own == 0:
+            return values
+        half = values >> np.uint64(1)
+        return half if part < self.numbering.own else half | np.uint64(1 << 63)
 
     def result(self, step: str, part: int) -> Path:
         return self.work / step / f"{part}.arrow"
 
     def scratch(self, step: str) -> str:
         return str(self.work / step / "spill")
+
+    def tick(self, step: str) -> None:
+        """Count one more part or partition of a step as done, for a person watching."""
+        with open(self.work / step / "ticks", "ab") as file:
+            file.write(b".")
+
+    def ticks(self, step: str) -> int:
+        """Return how many have been counted."""
+        try:
+            return (self.work / step / "ticks").stat().st_size
+        except FileNotFoundError:
+            return 0
 
 
 def leaders(
@@ -67,10 +106,14 @@ def _read_keys(files: Files, part: int, step: str) -> list[np.ndarray]:
     if step == "url":
         table = table.drop_null()
     *keys, row = numpy_columns(table, *columns)
+    keys[2] = files.priority(part, keys[2])
     number = (row + files.numbering.first[part]).astype(np.uint32)
-    if step == "url" or not files.by_url:
+    gone = files.dropped_before(part)
+    if step == "exact" and files.by_url and files.build(part) is None:
+        gone = dropped_by(files, part, "url")[0]
+    if len(gone) == 0:
         return [*keys, number]
-    left = ~np.isin(number, dropped_by(files, part, "url")[0], assume_unique=True)
+    left = ~np.isin(number, gone, assume_unique=True)
     return [column[left] for column in (*keys, number)]
 
 
@@ -87,25 +130,28 @@ class ReadLeaders(beam.DoFn):
         for start in range(0, len(own), CHUNK):
             rows = own[start : start + CHUNK]
             yield pa.RecordBatch.from_arrays([pa.array(c[rows]) for c in columns], names=names)
+        self.files.tick(self.step)
 
 
 class LinkLeaders(beam.DoFn):
     """Rows of equal `hash0` modulo the partitions -> a link for each that is no survivor."""
 
-    def __init__(self, numbering: Numbering):
-        self.numbering = numbering
+    def __init__(self, files: Files, step: str):
+        self.files, self.step = files, step
 
     def process(self, group: tuple[int, pa.Table]) -> Iterable[pa.RecordBatch]:
         columns = numpy_columns(group[1], "hash0", "hash1", "priority", "number")
         leader = leaders(*columns)
-        lost = np.flatnonzero(leader != np.arange(len(leader)))
         number = columns[3]
-        part = self.numbering.part_of(number[lost])
+        own = number >= self.files.numbering.first_own
+        lost = np.flatnonzero(own & (leader != np.arange(len(leader))))
+        part = self.files.numbering.part_of(number[lost])
         if len(lost):
             yield pa.RecordBatch.from_arrays(
                 [pa.array(part), pa.array(number[lost]), pa.array(number[leader[lost]])],
                 schema=LINK,
             )
+        self.files.tick(self.step)
 
 
 class WriteByPart(beam.DoFn):
@@ -121,16 +167,19 @@ class WriteByPart(beam.DoFn):
         yield part
 
 
-def link_leaders(pipeline: beam.Pipeline, files: Files, step: str, documents: int) -> None:
-    """Build the pipeline that writes `<step>/<part>.arrow`: leaders and their survivors."""
+def link_leaders(pipeline: beam.Pipeline, files: Files, step: str, size: int) -> None:
+    """Build the pipeline that writes `<step>/<part>.arrow`: leaders and their survivors.
+
+    `size` is the number of partitions by hash: `partitions(documents * LEADER_BYTES)`.
+    """
     count = len(files.numbering.names)
     _ = (
         pipeline
         | beam.Create(range(count), reshuffle=False)
         | beam.Reshuffle()
         | beam.ParDo(ReadLeaders(files, step))
-        | "ByHash" >> Exchange("hash0", partitions(documents * LEADER_BYTES), files.scratch(step))
-        | beam.ParDo(LinkLeaders(files.numbering))
+        | "ByHash" >> Exchange("hash0", size, files.scratch(step))
+        | beam.ParDo(LinkLeaders(files, step))
         | "ByPart" >> Exchange("part", count, files.scratch(step))
         | beam.ParDo(WriteByPart(files, step))
     )

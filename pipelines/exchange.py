@@ -154,6 +154,8 @@ class _Spill(beam.DoFn):
                 path.unlink(missing_ok=True)
             raise OSError(error.errno, f"cannot write a spill file: {error}", str(path)) from error
         self._batches, self._bytes = [], 0
+        # The allocator would keep what it held, several buffers' worth, in every worker.
+        pa.default_memory_pool().release_unused()
         return references
 
 

@@ -13,11 +13,13 @@ import numpy.typing as npt
 
 from massivetext.config import Config
 from massivetext.config_file import to_dict
+from massivetext.construction import Sequences, open_sequences, stocks
 from massivetext.dataset import FileRecord, sha256_file, write_json
 from massivetext.errors import StageError
 from massivetext.lineage import tokens_identity
-from massivetext.mixture import MixturePlan, plan, resolve_weights
-from massivetext.order import Order
+from massivetext.mixture import plan, resolve_stages, resolve_weights
+from massivetext.mixture_plan import MixturePlan
+from massivetext.order import make_order
 from massivetext.progress import Progress
 from massivetext.shards import FORMAT, VERSION
 from massivetext.tfrecord import Layout, layout
@@ -25,8 +27,6 @@ from massivetext.tokens import TokenStore
 
 from .stage import Context, Part, PartOutput, PartResult, materialise, run_parts
 
-# What the shards' manifest repeats of the tokenizer.
-TOKENIZER_KEYS = ("tokenizer_sha256", "vocab_size", "dtype", "eos_id", "pad_id")
 # Records gathered at once: some MB in memory, whatever the size of a shard.
 BATCH_RECORDS = 1024
 
@@ -44,7 +44,7 @@ class WriteShard:
 
     def setup(self) -> None:
         self.order = make_order(self.planned, self.seed)
-        self.stores: dict[str, TokenStore] = {}
+        self.sources: dict[str, Sequences] = {}
         self.record = record_layout(self.planned, self.tokens)
 
     def run(self, part: Part, out: PartOutput) -> None:
@@ -61,17 +61,15 @@ class WriteShard:
             stop = min(start + BATCH_RECORDS, part.arguments["stop"])
             at = self.order.positions(start, stop, counts)
             tokens = np.empty((stop - start, self.record.width), self.record.tokens)
-            for row, (subset, sequence) in enumerate(
-                zip(at.subset.tolist(), at.sequence.tolist(), strict=True)
-            ):
-                store = self._store(out, self.order.names[subset])
-                tokens[row] = store.sequence(sequence, self.planned.sequence_length)
+            columns = (at.subset.tolist(), at.sequence.tolist(), at.epoch.tolist())
+            for row, (subset, sequence, epoch) in enumerate(zip(*columns, strict=True)):
+                tokens[row] = self._source(out, self.order.names[subset]).tokens(sequence, epoch)
             yield self.record.encode(tokens, at.subset, at.sequence, at.epoch)
             counts += np.bincount(at.subset, minlength=len(counts))
 
     def _heldout(self, part: Part, out: PartOutput) -> Batches:
         name, index = part.arguments["heldout"], part.arguments["index"]
-        store = self._store(out, f"heldout/{name}")
+        store = TokenStore.open(out.root, f"heldout/{name}", self.tokens)
         for start in range(0, part.arguments["stop"], BATCH_RECORDS):
             stop = min(start + BATCH_RECORDS, part.arguments["stop"])
             sequence = np.arange(start, stop)
@@ -81,19 +79,13 @@ class WriteShard:
             subset = np.full(stop - start, index)
             yield self.record.encode(tokens, subset, sequence, np.zeros_like(sequence))
 
-    def _store(self, out: PartOutput, name: str) -> TokenStore:
-        if name not in self.stores:
-            self.stores[name] = TokenStore.open(out.root, name, self.tokens)
-        return self.stores[name]
-
-
-def make_order(planned: MixturePlan, seed: int) -> Order:
-    """Return the training order of a plan."""
-    return Order(
-        {subset.name: subset.used for subset in planned.subsets},
-        {subset.name: subset.sequences for subset in planned.subsets},
-        seed,
-    )
+    def _source(self, out: PartOutput, name: str) -> Sequences:
+        if name not in self.sources:
+            store = TokenStore.open(out.root, name, self.tokens)
+            self.sources[name] = open_sequences(
+                self.planned.construction, store, self.planned.sequence_length, self.seed, name
+            )
+        return self.sources[name]
 
 
 def record_layout(planned: MixturePlan, tokens: dict[str, Any]) -> Layout:
@@ -111,8 +103,9 @@ def run(context: Context, config: Config, tokens: dict[str, Any]) -> dict[str, A
       StageError: a shard could not be written; what is whole is kept.
     """
     weights = resolve_weights(config.mixture, config.subsets)
-    available = {name: int(entry["tokens"]) for name, entry in tokens["subsets"].items()}
-    planned = plan(config.mixture, weights, available)
+    stages = resolve_stages(config.mixture, config.subsets)
+    available = stocks(context.root, tokens, config.mixture, config.seed)
+    planned = plan(config.mixture, stages, available)
     depends = {
         "tokens": tokens_identity(tokens),
         "mixture": to_dict(config.mixture),
@@ -120,6 +113,8 @@ def run(context: Context, config: Config, tokens: dict[str, Any]) -> dict[str, A
         "seed": config.seed,
         "version": VERSION,
     }
+    if config.mixture.stages:
+        depends["stages"] = stages
 
     def produce(key: str) -> dict[str, Any]:
         if not context.quiet:
@@ -198,6 +193,7 @@ def _manifest(
         "seed": config.seed,
         "sequences": planned.sequences,
         "subsets": [planned.entry(number) for number in range(len(planned.subsets))],
+        **({"stages": planned.stage_entries()} if config.mixture.stages else {}),
         "files": files,
         "heldout": heldout,
         "mixture": to_dict(config.mixture),

@@ -75,10 +75,13 @@ def _needed(files: Files, bits: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Rec
         numbers = marked(bits, first, stop)
         if len(numbers) == 0:
             continue
+        wanted = np.zeros(stop - first, bool)
+        wanted[numbers - first] = True
         with pq.ParquetFile(files.sketch(part)) as file:
             for batch in file.iter_batches(columns=["row", "id"]):
-                number = batch.column("row").to_numpy() + first
-                at = np.flatnonzero(np.isin(number, numbers, assume_unique=True))
+                row = batch.column("row").to_numpy()
+                number = row + first
+                at = np.flatnonzero(wanted[row])
                 if len(at):
                     ids = batch.column("id").take(pa.array(at))
                     yield (
@@ -98,11 +101,19 @@ class Names:
             map_array(folder / "starts.npy"),
         )
         self.path = str(folder / "ids.arrow")
+        parts = range(files.numbering.own)
+        self.builds = pa.array([*map(files.build, parts), None], pa.string())
+        self.numbering = files.numbering
 
     def final(self, number: np.ndarray) -> np.ndarray:
         """Return each document itself, or the survivor of its cluster if it is a duplicate; ask
         only for documents that an exact group keeps."""
         return final(self.lost, self.won, number)
+
+    def build(self, number: np.ndarray) -> pa.Array:
+        """Return the folders of the earlier builds that documents are of; null for this build."""
+        part = np.minimum(self.numbering.part_of(number), self.numbering.own)
+        return self.builds.take(pa.array(part))
 
     def ids(self, number: np.ndarray) -> pa.Array:
         """Return the ids of documents, reading only the batches that hold any of them."""

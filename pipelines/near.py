@@ -1,6 +1,7 @@
 """Near duplicates: candidate pairs verified by exact Jaccard, and one survivor per cluster.
 
-Only the shingle hashes of candidates travel. Pairs are brought together by their component in the
+Only the shingle hashes of candidates travel: those of this build's documents are computed from
+their text, those of earlier builds' were kept. Pairs are brought together by their component in the
 graph of candidates, so clusters (components of verified pairs) never cross a partition.
 """
 
@@ -21,19 +22,12 @@ from massivetext.unionfind import UnionFind
 
 from .exact import Files, WriteByPart
 from .exchange import Exchange
-from .numbering import (
-    Numbering,
-    map_array,
-    mark,
-    marked,
-    numpy_columns,
-    partitions,
-    save_array,
-)
+from .numbering import map_array, mark, marked, numpy_columns, save_array
 
 MEMORY = 256 << 20
 PAIRS_A_BATCH = 1 << 18
-TEXT_ROWS = 1024
+DOCUMENT_ROWS = 1024
+ROW_BYTES = 28
 # A row with a == b is a document and carries its shingles; one with a < b is a candidate pair.
 ROW = pa.schema(
     [
@@ -83,54 +77,55 @@ def connect(files: Files) -> int:
     return count
 
 
-class ReadShingles(beam.DoFn):
-    """Part -> a row with its sorted shingles for each document that is in a candidate pair."""
+def exchanged_bytes(files: Files, pairs: int) -> int:
+    """Return how many bytes verification moves: candidate pairs and their documents' shingles."""
+    bits = map_array(files.work / "near" / "bits.npy")
+    total = ROW_BYTES * pairs
+    for part in range(len(files.numbering.names)):
+        first, stop = files.numbering.first[part : part + 2].tolist()
+        numbers = marked(bits, first, stop)
+        if len(numbers):
+            table = pq.read_table(files.sketch(part), columns=["row", "shingles"])
+            row, shingles = numpy_columns(table, "row", "shingles")
+            found = shingles[np.searchsorted(row, numbers - first)]
+            total += 8 * int(found.sum()) + ROW_BYTES * len(numbers)
+    return total
+
+
+class ReadRows(beam.DoFn):
+    """Part -> a row with its sorted shingles for each document that is in a candidate pair; file of
+    candidate pairs -> a row for each.
+
+    One function for both: Beam would send the output of two through the driver to unite it.
+    """
 
     def __init__(self, files: Files, ngram: int):
         self.files, self.ngram = files, ngram
 
-    def process(self, part: int) -> Iterable[pa.RecordBatch]:
+    def process(self, part_or_path: int | str) -> Iterable[pa.RecordBatch]:
+        if isinstance(part_or_path, int):
+            yield from self._documents(part_or_path)
+        else:
+            yield from self._pairs(Path(part_or_path))
+        self.files.tick("near")
+
+    def _documents(self, part: int) -> Iterator[pa.RecordBatch]:
         first = int(self.files.numbering.first[part])
         stop = int(self.files.numbering.first[part + 1])
         numbers = marked(map_array(self.files.work / "near" / "bits.npy"), first, stop)
-        if len(numbers) == 0:
-            return
-        table = pq.read_table(self.files.sketch(part), columns=["row", "priority"])
-        row, priority = numpy_columns(table, "row", "priority")
-        priority = priority[np.searchsorted(row, numbers - first)]
-        label = map_array(self.files.work / "near" / "labels.npy")[numbers]
-        for picked, text in self._texts(part, numbers - first):
-            values, starts = sort_unique(*shingle_hashes(*text_buffers(text), self.ngram))
-            number = pa.array(numbers[picked].astype(np.uint32))
-            shingles = pa.LargeListArray.from_arrays(pa.array(starts), pa.array(values))
-            columns = [pa.array(label[picked]), number, number, pa.array(priority[picked])]
-            yield pa.RecordBatch.from_arrays([*columns, shingles], schema=ROW)
+        if len(numbers):
+            table = pq.read_table(self.files.sketch(part), columns=["row", "priority"])
+            row, priority = numpy_columns(table, "row", "priority")
+            priority = priority[np.searchsorted(row, numbers - first)]
+            priority = self.files.priority(part, priority)
+            label = map_array(self.files.work / "near" / "labels.npy")[numbers]
+            for picked, shingles in self._shingles(part, numbers - first):
+                number = pa.array(numbers[picked].astype(np.uint32))
+                columns = [pa.array(label[picked]), number, number, pa.array(priority[picked])]
+                yield pa.RecordBatch.from_arrays([*columns, shingles], schema=ROW)
 
-    def _texts(self, part: int, rows: np.ndarray) -> Iterator[tuple[slice, pa.Array]]:
-        """Yield the texts of sorted `rows`, reading only the row groups that hold any."""
-        with pq.ParquetFile(self.files.measured(part), memory_map=True) as file:
-            base = 0
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                if np.searchsorted(rows, base) < np.searchsorted(rows, base + size):
-                    at = base
-                    for batch in file.iter_batches(TEXT_ROWS, [group], columns=["text"]):
-                        low, high = np.searchsorted(rows, [at, at + batch.num_rows])
-                        if low < high:
-                            wanted = pa.array(rows[low:high] - at)
-                            yield slice(low, high), batch.column("text").take(wanted)
-                        at += batch.num_rows
-                base += size
-
-
-class ReadPairs(beam.DoFn):
-    """File of candidate pairs -> a row for each."""
-
-    def __init__(self, files: Files):
-        self.files = files
-
-    def process(self, path: str) -> Iterable[pa.RecordBatch]:
-        pairs = map_array(Path(path))
+    def _pairs(self, path: Path) -> Iterator[pa.RecordBatch]:
+        pairs = map_array(path)
         labels = map_array(self.files.work / "near" / "labels.npy")
         for start in range(0, len(pairs), PAIRS_A_BATCH):
             left, right = unpack(pairs[start : start + PAIRS_A_BATCH])
@@ -143,6 +138,35 @@ class ReadPairs(beam.DoFn):
                 pa.LargeListArray.from_arrays(none, pa.array([], pa.uint64())),
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=ROW)
+
+    def _shingles(self, part: int, rows: np.ndarray) -> Iterator[tuple[slice, pa.Array]]:
+        """Yield the sorted shingles of sorted `rows`, and which of the rows they are of."""
+        if self.files.build(part) is not None:
+            path = self.files.shingles(part)
+            kept = pq.read_table(path, columns=["row"]).column("row").to_numpy()
+            yield from _pick(path, "shingles", np.searchsorted(kept, rows))
+            return
+        for picked, text in _pick(self.files.measured(part), "text", rows):
+            values, starts = sort_unique(*shingle_hashes(*text_buffers(text), self.ngram))
+            yield picked, pa.LargeListArray.from_arrays(pa.array(starts), pa.array(values))
+
+
+def _pick(path: Path, column: str, rows: np.ndarray) -> Iterator[tuple[slice, pa.Array]]:
+    """Yield a column of a Parquet file at sorted `rows`, reading only the row groups that hold any,
+    and which of the rows it is."""
+    with pq.ParquetFile(path, memory_map=True) as file:
+        base = 0
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            if np.searchsorted(rows, base) < np.searchsorted(rows, base + size):
+                at = base
+                for batch in file.iter_batches(DOCUMENT_ROWS, [group], columns=[column]):
+                    low, high = np.searchsorted(rows, [at, at + batch.num_rows])
+                    if low < high:
+                        wanted = pa.array(rows[low:high] - at)
+                        yield slice(low, high), batch.column(column).take(wanted)
+                    at += batch.num_rows
+            base += size
 
 
 def _flat_lists(column: pa.ChunkedArray, scratch: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +196,6 @@ class Verify(beam.DoFn):
 
     def __init__(self, files: Files, threshold: float):
         self.files, self.threshold = files, threshold
-        self.numbering: Numbering = files.numbering
 
     def process(self, group: tuple[int, pa.Table]) -> Iterable[pa.RecordBatch]:
         partition, table = group
@@ -188,13 +211,15 @@ class Verify(beam.DoFn):
         above = similarity > self.threshold
         counts = {"compared_pairs": len(pair), "verified_pairs": int(above.sum())}
         write_json(self.files.work / "near" / "counts" / f"{partition}.json", counts)
-        lost, survivor, partner, best = choose(
-            priority, left[above], right[above], similarity[above]
-        )
+        found = choose(priority, left[above], right[above], similarity[above])
+        # Two documents of earlier builds that a new one links both stay.
+        new = number[found[0]] >= self.files.numbering.first_own
+        lost, survivor, partner, best = (column[new] for column in found)
         if len(lost):
-            columns = [self.numbering.part_of(number[lost])]
+            columns = [self.files.numbering.part_of(number[lost])]
             columns += [number[lost], number[survivor], number[partner], best]
             yield pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=NEAR)
+        self.files.tick("near")
 
 
 def choose(
@@ -228,26 +253,20 @@ def choose(
 
 
 def find_near(
-    pipeline: beam.Pipeline, files: Files, shingles: int, ngram: int, threshold: float
+    pipeline: beam.Pipeline, files: Files, ngram: int, threshold: float, size: int
 ) -> None:
-    """Build the pipeline that writes `near/<part>.arrow`."""
+    """Build the pipeline that writes `near/<part>.arrow`.
+
+    `size` is the number of partitions by component: `partitions(exchanged_bytes(...))`.
+    """
     count = len(files.numbering.names)
-    documents = (
-        pipeline
-        | beam.Create(range(count), reshuffle=False)
-        | "SpreadParts" >> beam.Reshuffle()
-        | beam.ParDo(ReadShingles(files, ngram))
-    )
-    pairs = (
-        pipeline
-        | "PairFiles" >> beam.Create([str(path) for path in pair_files(files)], reshuffle=False)
-        | "SpreadPairs" >> beam.Reshuffle()
-        | beam.ParDo(ReadPairs(files))
-    )
+    units = [*range(count), *map(str, pair_files(files))]
     _ = (
-        (documents, pairs)
-        | beam.Flatten()
-        | "ByComponent" >> Exchange("component", partitions(8 * shingles), files.scratch("near"))
+        pipeline
+        | beam.Create(units, reshuffle=False)
+        | beam.Reshuffle()
+        | beam.ParDo(ReadRows(files, ngram))
+        | "ByComponent" >> Exchange("component", size, files.scratch("near"))
         | beam.ParDo(Verify(files, threshold))
         | "ByPart" >> Exchange("part", count, files.scratch("near"))
         | beam.ParDo(WriteByPart(files, "near"))

@@ -1,10 +1,11 @@
 """Dense document numbers, and small sets of them in files that workers map into memory.
 
-A document's number is the number of measured rows before it, over parts sorted by subset and name:
-32 bits up to 4.29 billion documents, and the same however a build is run.
+A document's number is the number of measured rows before it, over parts sorted by subset and name,
+those of earlier builds first: 32 bits up to 4.29 billion documents, and the same however a build is
+run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,12 +24,16 @@ MAX_PARTITIONS = 1 << 16
 
 
 class Numbering:
-    """Numbers of the rows of measured parts: part i has `first[i]` up to `first[i + 1]`."""
+    """Numbers of the rows of measured parts: part i has `first[i]` up to `first[i + 1]`.
 
-    def __init__(self, parts: list[Part]):
-        self.names = [part.name for part in parts]
-        self.subsets = [str(part.arguments["subset"]) for part in parts]
-        rows = [int(part.arguments["rows"]) for part in parts]
+    Parts of earlier builds come first; the first part of this build is `own`.
+    """
+
+    def __init__(self, parts: Sequence[Part], earlier: Sequence[Part] = ()):
+        self.parts = [*earlier, *parts]
+        self.names = [part.name for part in self.parts]
+        self.own = len(earlier)
+        rows = [int(part.arguments["rows"]) for part in self.parts]
         self.first = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
         if self.total > MAX_NODES:
             raise StageError(
@@ -39,6 +44,11 @@ class Numbering:
     @property
     def total(self) -> int:
         return int(self.first[-1])
+
+    @property
+    def first_own(self) -> int:
+        """The number of the first document of this build: all before it are of earlier ones."""
+        return int(self.first[self.own])
 
     def part_of(self, numbers: np.ndarray) -> np.ndarray:
         """Return the part that each number belongs to, uint32."""

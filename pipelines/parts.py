@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from massivetext.cuts import apply_cuts
 from massivetext.document import BATCH_ROWS
 
 from .stage import Part
@@ -39,3 +41,48 @@ def keep_mask(root: Path, part: Part, stages: Sequence[str]) -> np.ndarray:
         if path.exists():
             keep[pq.read_table(path, columns=["row"]).column("row").to_numpy()] = False
     return keep
+
+
+class CutReader:
+    """Reads what stage `spans` has cut out of a measured part, row by row, in bounded memory.
+
+    Without that stage there is nothing to read, and nothing is cut.
+    """
+
+    def __init__(self, root: Path, part: Part):
+        path = root / "spans" / f"{part.name}.parquet"
+        names = ["row", "start", "stop"]
+        self._batches = read_batches(path, names, 1 << 16) if path.exists() else iter(())
+        self._ahead = [np.zeros(0, np.int64)] * 3
+
+    def _take(self, stop: int) -> list[np.ndarray]:
+        """Return rows, starts and stops of the cuts of rows up to `stop`, each once."""
+        found = []
+        while True:
+            here = int(np.searchsorted(self._ahead[0], stop))
+            found.append([column[:here] for column in self._ahead])
+            self._ahead = [column[here:] for column in self._ahead]
+            if len(self._ahead[0]) or (batch := next(self._batches, None)) is None:
+                return [np.concatenate(columns) for columns in zip(*found, strict=True)]
+            self._ahead = [column.to_numpy() for column in batch.columns]
+
+    def lost_bytes(self, first: int, count: int) -> np.ndarray:
+        """Return how many bytes each of `count` rows loses, int64; rows must ascend."""
+        row, start, stop = self._take(first + count)
+        lost = np.zeros(count, np.int64)
+        np.add.at(lost, row - first, stop - start)
+        return lost
+
+    def cut(self, batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
+        """Return a batch, whose first row is `first`, without what is cut out of its `text`, and
+        with its `text_bytes`, if there, as they then are; rows must ascend."""
+        row, start, stop = self._take(first + batch.num_rows)
+        if len(row) == 0:
+            return batch
+        text = apply_cuts(batch.column("text"), row - first, start, stop)
+        batch = batch.set_column(batch.schema.get_field_index("text"), batch.field("text"), text)
+        index = batch.schema.get_field_index("text_bytes")
+        if index >= 0:
+            size = pc.binary_length(text).cast(pa.int64())
+            batch = batch.set_column(index, batch.field("text_bytes"), size)
+        return batch

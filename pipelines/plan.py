@@ -14,6 +14,8 @@ from massivetext.progress import human_bytes
 from massivetext.readers import plan
 from massivetext.test_sets import expand
 
+from . import earlier
+
 
 def check(loaded: Loaded) -> list[str]:
     """Return the plan of a build in readable lines.
@@ -104,7 +106,12 @@ def _deduplicate(loaded: Loaded) -> str:
                 f"{name!r}{nearest(name, config.subsets)}"
             )
     names = ", ".join(name for name in config.subsets if name not in rule.except_) or "no subset"
-    return f"dedupe    {names}: {rule.ngram}-gram Jaccard above {rule.jaccard}"
+    plan = f"dedupe    {names}: {rule.ngram}-gram Jaccard above {rule.jaccard}"
+    with _located(loaded, "deduplicate.against"):
+        builds = earlier.load(config)
+    for build in builds:
+        plan += f"\n          against {build.folder}: {build.documents:,} documents"
+    return plan
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from massivetext.errors import InputError
 from massivetext.lineage import documents_identity
 from massivetext.mixture import resolve_weights
 from massivetext.presets import TOKENIZERS, TokenizerPreset
-from massivetext.progress import Progress
+from massivetext.progress import Progress, human_bytes, human_seconds
 from massivetext.tokenizer.encode import Tokenizer
 from massivetext.tokenizer.sample import SAMPLE, budgets, candidates, cutoff, fill
 from massivetext.tokenizer.train import train_model
@@ -29,7 +29,7 @@ from massivetext.tokens import close_documents
 from .parts import read_batches
 from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
 
-VERSION = 1
+VERSION = 2
 MODEL = "tokenizer/tokenizer.model"
 REPORT = "tokenizer/report.json"
 
@@ -54,8 +54,8 @@ class DrawSample:
 class TrainTokenizer:
     """Trains one model on the candidates of all parts."""
 
-    def __init__(self, preset: TokenizerPreset, vocab_size: int):
-        self.preset, self.vocab_size = preset, vocab_size
+    def __init__(self, preset: TokenizerPreset, vocab_size: int, model_type: str):
+        self.preset, self.vocab_size, self.model_type = preset, vocab_size, model_type
 
     def setup(self) -> None:
         pass
@@ -68,13 +68,23 @@ class TrainTokenizer:
                 files = [out.root / path for path in part.arguments["samples"].get(name, ())]
                 for text in fill(files, budget):
                     drawn[name] += len(text.encode())
-                    out.progress(sum(drawn.values()))
                     yield text
 
-        model, report = train_model(texts(), self.preset, self.vocab_size)
+        # Half of the part is reading, half training: what takes longer differs.
+        half = part.bytes // 2
+
+        def watch(read: int, trained: float) -> None:
+            out.progress(min(read, half) + int(trained * half))
+
+        model, report = train_model(
+            texts(), self.preset, self.vocab_size, self.model_type, watch=watch
+        )
         with out.file(MODEL) as file:
             file.write(model)
-        out.extra["report"] = {**asdict(report), "bytes_by_subset": drawn}
+        values = asdict(report)
+        # The manifest is the same every time; these are not, and are told to whoever is watching.
+        out.extra["cost"] = {name: values.pop(name) for name in ("seconds", "peak_rss_bytes")}
+        out.extra["report"] = {**values, "bytes_by_subset": drawn}
 
 
 class Encode:
@@ -95,12 +105,14 @@ class Encode:
             for batch in read_batches(out.root / source, ["text"]):
                 text = batch.column("text")
                 try:
-                    text.validate(full=True)
                     flat, offsets = self.tokenizer.encode_batch(text)
-                except (pa.ArrowInvalid, InputError) as error:
+                except InputError as error:
                     last = row + batch.num_rows - 1
                     raise InputError(f"{source}, rows {row} to {last}: {error}") from error
                 tokens.write(close_documents(flat, offsets, self.tokenizer.eos_id))
+                if not self.tokenizer.lossless:
+                    unknown = int(np.count_nonzero(flat == self.tokenizer.unk_id))
+                    out.counts["unknown_tokens"] += unknown
                 ends = end + offsets[1:] + np.arange(1, batch.num_rows + 1)
                 documents.write(ends.astype("<u8"))
                 row += batch.num_rows
@@ -162,13 +174,32 @@ def train_tokenizer_stage(
         for draw in draws:
             samples.setdefault(draw.arguments["subset"], []).append(draw.arguments["sample"])
         arguments = {"budgets": share, "samples": samples}
-        part = Part("train", sum(share.values()), arguments)
-        work = TrainTokenizer(preset, chosen.vocab_size or preset.vocab_size)
+        part = Part("train", 2 * sum(share.values()), arguments)
+        vocab_size = chosen.vocab_size or preset.vocab_size
+        work = TrainTokenizer(preset, vocab_size, chosen.model_type)
         [result] = run_parts(context, "tokenizer", key, [part], work)
         report = {"preset": chosen.preset, **result.extra["report"]}
+        if not context.quiet:
+            _tell(report, result.extra["cost"])
         return _describe(context, result.files, report)
 
     return materialise(context, "tokenizer", depends, ("tokenizer",), produce)
+
+
+def _tell(report: dict[str, Any], cost: dict[str, Any]) -> None:
+    drawn = report["bytes_by_subset"]
+    names = ", ".join(f"{name} {human_bytes(size)}" for name, size in drawn.items() if size)
+    cut = f", {report['reserved_characters']:,} characters left out that it cannot learn"
+    Progress.line(
+        "tokenizer",
+        f"trained on {human_bytes(report['text_bytes'])} ({names}): {report['samples']:,} documents"
+        f" in {report['sentences']:,} pieces of text{cut if report['reserved_characters'] else ''}",
+    )
+    Progress.line(
+        "tokenizer",
+        f"{report['vocab_size']:,} pieces in {human_seconds(cost['seconds'])}, "
+        f"{human_bytes(cost['peak_rss_bytes'])} of memory",
+    )
 
 
 def _draws(key: str, documents: dict[str, Any], share: dict[str, int]) -> list[Part]:
@@ -265,6 +296,12 @@ def tokenise_stage(
         }
         body["tokenizer_sha256"] = sha256
         body["counts"] = add_counts(results)
+        if body["counts"].get("unknown_tokens"):
+            Progress.line(
+                "tokens",
+                f"warning: {body['counts']['unknown_tokens']:,} tokens are <unk>: the characters "
+                "they stand for are lost; a model with byte fallback keeps them",
+            )
         body["files"] = [file for result in results for file in result.files]
         return body
 

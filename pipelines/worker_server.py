@@ -23,7 +23,10 @@ from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG = 1
 STATE_CACHE_BYTES = 100 << 20
-FLUSH_MILLISECONDS = 1000
+# Output is flushed by size and at the end of a bundle, never by time as well: Beam's thread for
+# that takes no lock against the one that writes, and what is written between its reading the
+# buffer and clearing it is lost without a word.
+NO_TIMED_FLUSH = 0
 
 
 def serve(events: int) -> None:
@@ -127,7 +130,7 @@ def _run_harness(worker: str, control: str) -> None:
         control,
         worker_id=worker,
         state_cache_size=STATE_CACHE_BYTES,
-        data_buffer_time_limit_ms=FLUSH_MILLISECONDS,
+        data_buffer_time_limit_ms=NO_TIMED_FLUSH,
         runner_capabilities=worker_handlers.FNAPI_RUNNER_CAPABILITIES,
     ).run()
 

@@ -16,7 +16,6 @@ from typing import Any
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
-    DATA_BUFFER_TIME_LIMIT_MS,
     BeamFnControlServicer,
     ControlConnection,
     GrpcWorkerHandler,
@@ -24,6 +23,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 )
 from apache_beam.runners.worker.data_plane import _GrpcDataChannel
 from apache_beam.transforms import environments
+
+from .worker_server import NO_TIMED_FLUSH
 
 ENVIRONMENT_URN = "massivetext:env:forked_worker:v1"
 STOP_SECONDS = 10.0
@@ -215,7 +216,7 @@ class ForkedWorker(GrpcWorkerHandler):
     def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any):
         super().__init__(state, provision_info, grpc_server)
         self.control_conn = Control()
-        self.data_conn = Data(DATA_BUFFER_TIME_LIMIT_MS)
+        self.data_conn = Data(NO_TIMED_FLUSH)
         grpc_server.control_handler._connections_by_worker_id[self.worker_id] = self.control_conn
         grpc_server.data_plane_handler._connections_by_worker_id[(self.worker_id, "")] = (
             self.data_conn

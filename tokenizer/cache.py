@@ -1,247 +1,228 @@
-"""Exact tokens of words seen before, for whole Arrow buffers at a time.
+"""Tokens of segments seen before: whole Arrow buffers are encoded in one compiled loop.
 
-A BPE model whose pieces hold no space after another character cannot merge across the start of a
-run of spaces: each word with the spaces before it has the same tokens wherever it stands. So a
-word is given to SentencePiece once, and found by its bytes after that. The cache is a bounded hash
-table over arrays that compiled loops read; when it is full it starts afresh, which changes the
+No piece spans two segments (`bpe`), so a segment has the same tokens wherever it stands. Short ones
+are remembered in a hash table of fixed size; when it is full it starts afresh, which changes the
 time and never the tokens.
 """
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from massivetext.hashing import hash_bytes
+from massivetext.hashing import avalanche, load
 
-# Longer words are rare and do not come back; they are encoded each time.
-MAX_WORD_BYTES = 64
-MAX_WORDS = 1 << 18
-_SEED = np.uint64(0)
+from .bpe import candidates, ends_at, merge_long, merge_short
+from .bpe_tables import Tables
 
-_MISSING = -1
+# Longer segments are rare and do not come back; they are encoded each time.
+MAX_CACHED_BYTES = 64
+
+# A segment is cut when it is longer, so that memory is bounded: 40 bytes for each character.
+MAX_SEGMENT_BYTES = 1 << 20
+
+CACHE_BYTES = 64_000_000
+
+# Bytes that are looked through for ends of segments before these are encoded.
+BLOCK = 4096
+
+_0, _1, _3, _7, _8, _32 = (np.uint64(n) for n in (0, 1, 3, 7, 8, 32))
+_LOW = np.uint64(0xFFFFFFFF)
+_EMPTY = np.uint64(0)
+_USED, _COUNT = 0, 1
 
 
-class WordCache:
-    """Encodes rows of UTF-8 text word by word.
+class Cache(NamedTuple):
+    """A hash table of segments.
 
-    Args:
-      encode: gives the tokens of each of a list of words. A word is U+2581 alone, or spaces with
-        the other characters that follow them up to the next boundary.
-      after_ascii: begin words only at a space after a visible ASCII character (safe where the model
-        normalises: other characters may turn into spaces or compose with their neighbours).
-      dtype: type of a token.
-      max_words: words held before the cache starts afresh; words are encoded so many at a time.
+    Attributes:
+      slots: uint64 [a power of two]: high half of the hash, and where the record begins in `arena`
+        plus one; 0 is empty.
+      arena: uint64, records one after another: bytes and tokens (32 bits each for the number),
+        the bytes padded with zeros, two tokens a word.
+      state: int64 [2], words used of the arena, and segments held.
     """
 
-    def __init__(
-        self,
-        encode: Callable[[list[str]], list[np.ndarray]],
-        after_ascii: bool,
-        dtype: np.dtype,
-        max_words: int = MAX_WORDS,
-    ):
-        self._encode, self._after_ascii, self._dtype = encode, after_ascii, dtype
-        self._max_words = max_words
-        self._clear()
-
-    def _clear(self) -> None:
-        slots = 1 << (4 * self._max_words - 1).bit_length()
-        self._slots = np.full(slots, _MISSING, np.int32)
-        self._words = np.zeros(1 << 16, np.uint8)
-        self._word_ends = np.zeros(self._max_words + 1, np.int64)
-        self._tokens = np.zeros(1 << 16, self._dtype)
-        self._token_ends = np.zeros(self._max_words + 1, np.int64)
-        self._count = 0
-
-    def encode(self, data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return `(tokens, offsets)` of the rows `data[offsets[i]:offsets[i + 1]]`.
-
-        Raises:
-          UnicodeDecodeError: the bytes are not UTF-8.
-        """
-        rows = len(offsets) - 1
-        lengths = np.zeros(rows, np.int64)
-        begins = np.empty(self._max_words, np.int64)
-        ends = np.empty(self._max_words, np.int64)
-        owners = np.empty(self._max_words, np.int64)
-        blocks = [np.zeros(0, self._dtype)]
-        row, position = 0, offsets[0]
-        while True:
-            count, row, position = _split(
-                data, offsets, row, position, self._after_ascii, begins, ends, owners
-            )
-            if count == 0:
-                break
-            tokens, sizes = self._block(data, begins[:count], ends[:count])
-            blocks.append(tokens)
-            _add_at(lengths, owners[:count], sizes)
-        out = np.zeros(rows + 1, np.int64)
-        np.cumsum(lengths, out=out[1:])
-        return np.concatenate(blocks), out
-
-    def _block(
-        self, data: np.ndarray, begins: np.ndarray, ends: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the tokens of at most `max_words` words, and the number of tokens of each."""
-        entries = _lookup(data, begins, ends, self._slots, self._words, self._word_ends)
-        new = _number(data, begins, ends, entries)
-        if self._count + sum(len(word) <= MAX_WORD_BYTES for word in new) > self._max_words:
-            self._clear()
-            entries[:] = _MISSING
-            new = _number(data, begins, ends, entries)
-        if not new:
-            return _emit(self._tokens, self._token_ends, entries)
-        # All new words stand after the cache's tokens while this block is written out; only the
-        # short ones stay.
-        encoded = self._encode([word.decode() for word in new])
-        count, used = self._count, self._token_ends[self._count]
-        sizes = np.array([len(tokens) for tokens in encoded], np.int64)
-        arena_ends = np.concatenate([self._token_ends[: count + 1], used + np.cumsum(sizes)])
-        arena = np.concatenate([self._tokens[:used], *encoded]).astype(self._dtype, copy=False)
-        out = _emit(arena, arena_ends, np.where(entries < 0, count - 2 - entries, entries))
-        short = [i for i, word in enumerate(new) if len(word) <= MAX_WORD_BYTES]
-        self._insert([new[i] for i in short], [encoded[i] for i in short])
-        return out
-
-    def _insert(self, words: list[bytes], encoded: list[np.ndarray]) -> None:
-        if not words:
-            return
-        added = np.frombuffer(b"".join(words), np.uint8)
-        start, stop = self._count, self._count + len(words)
-        ends = self._word_ends[start] + np.cumsum([len(word) for word in words])
-        self._words = _room(self._words, int(ends[-1]))
-        self._words[self._word_ends[start] : ends[-1]] = added
-        self._word_ends[start + 1 : stop + 1] = ends
-        token_ends = self._token_ends[start] + np.cumsum([len(tokens) for tokens in encoded])
-        self._tokens = _room(self._tokens, int(token_ends[-1]))
-        self._tokens[self._token_ends[start] : token_ends[-1]] = np.concatenate(encoded)
-        self._token_ends[start + 1 : stop + 1] = token_ends
-        self._count = stop
-        _index(self._slots, self._words, self._word_ends, start, stop)
+    slots: np.ndarray
+    arena: np.ndarray
+    state: np.ndarray
 
 
-def _number(
-    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, entries: np.ndarray
-) -> list[bytes]:
-    """Return the distinct missing words in order of appearance; number their `entries` -2, -3, …"""
-    place: dict[bytes, int] = {}
-    for i in np.flatnonzero(entries == _MISSING).tolist():
-        word = data[begins[i] : ends[i]].tobytes()
-        entries[i] = -2 - place.setdefault(word, len(place))
-    return list(place)
+def make_cache(size: int = CACHE_BYTES) -> Cache:
+    """Return an empty cache of at most `size` bytes, at least 4,096; pages are used as it fills."""
+    slots = 1 << ((size // 16).bit_length() - 1)
+    arena = size // 8 - slots
+    return Cache(np.zeros(slots, np.uint64), np.empty(arena, np.uint64), np.zeros(2, np.int64))
 
 
-def _room(array: np.ndarray, size: int) -> np.ndarray:
-    """Return `array`, copied to at least twice its length when `size` does not fit."""
-    if size <= len(array):
-        return array
-    larger = np.zeros(max(size, 2 * len(array)), array.dtype)
-    larger[: len(array)] = array
-    return larger
+@njit(inline="always")
+def _word(data, i, end):
+    """Bytes `i` to `end`, eight at most, padded with zeros."""
+    if i + _8 <= np.uint64(len(data)):
+        word = load(data, i)
+        return word if i + _8 <= end else word & ((_1 << ((end - i) << _3)) - _1)
+    word = np.uint64(0)
+    shift = np.uint64(0)
+    while i < end:
+        word |= np.uint64(data[i]) << shift
+        shift += _8
+        i += _1
+    return word
 
 
-@njit(cache=True, nogil=True)
-def _escape_at(data, i, stop):
-    """Whether U+2581, SentencePiece's own mark for a space, stands at byte `i`."""
-    return i + 2 < stop and data[i] == 0xE2 and data[i + 1] == 0x96 and data[i + 2] == 0x81
+@njit(inline="always")
+def _load_key(data, start, end, key):
+    """Fill `key` with the bytes, padded with zeros; return the hash."""
+    word = _word(data, start, end)
+    key[_0] = word
+    h = avalanche(word ^ ((end - start) << _32))
+    n = _1
+    start += _8
+    while start < end:
+        word = _word(data, start, end)
+        key[n] = word
+        h = avalanche(h ^ word)
+        n += _1
+        start += _8
+    return h
+
+
+@njit(inline="always")
+def _find(cache, h, size, key):
+    """Where the record of a segment begins in the arena, plus one, or 0."""
+    mask = np.uint64(len(cache.slots) - 1)
+    slot = h & mask
+    while True:
+        value = cache.slots[slot]
+        if value == _EMPTY:
+            return value
+        if value >> _32 == h >> _32:
+            at = value & _LOW
+            if cache.arena[at - _1] & _LOW == size and cache.arena[at] == key[_0]:
+                words = (size + _7) >> _3
+                k = _1
+                while k < words and cache.arena[at + k] == key[k]:
+                    k += _1
+                if k >= words:
+                    return at
+        slot = (slot + _1) & mask
+
+
+@njit(inline="always")
+def _insert(cache, h, size, key, out, start, stop):
+    words = (size + 7) >> 3
+    tokens = stop - start
+    need = 1 + words + ((tokens + 1) >> 1)
+    if cache.state[_USED] + need > len(cache.arena) or 2 * cache.state[_COUNT] >= len(cache.slots):
+        cache.slots[:] = _EMPTY
+        cache.state[:] = 0
+    at = cache.state[_USED]
+    cache.arena[at] = np.uint64(tokens) << _32 | np.uint64(size)
+    for k in range(words):
+        cache.arena[at + 1 + k] = key[k]
+    place = at + 1 + words
+    for k in range(start, stop, 2):
+        word = np.uint64(out[k])
+        if k + 1 < stop:
+            word |= np.uint64(out[k + 1]) << _32
+        cache.arena[place] = word
+        place += 1
+    mask = np.uint64(len(cache.slots) - 1)
+    slot = h & mask
+    while cache.slots[slot] != _EMPTY:
+        slot = (slot + np.uint64(1)) & mask
+    cache.slots[slot] = (h & ~_LOW) | np.uint64(at + 1)
+    cache.state[_USED] = place
+    cache.state[_COUNT] += 1
+
+
+@njit(inline="always")
+def _copy(cache, at, size, out, count):
+    """Append the tokens of the record at `at` less one; may write one more than it counts."""
+    tokens = cache.arena[at - _1] >> _32
+    place = at + ((size + _7) >> _3)
+    k = np.uint64(count)
+    end = k + tokens
+    while True:
+        word = cache.arena[place]
+        out[k] = np.uint32(word & _LOW)
+        out[k + _1] = np.uint32(word >> _32)
+        place += _1
+        k += np.uint64(2)
+        if k >= end:
+            return np.int64(end)
 
 
 @njit(cache=True, nogil=True)
-def _split(data, offsets, row, position, after_ascii, begins, ends, owners):
-    """Fill `begins`, `ends`, `owners` with the next words from `position` in `row` on."""
+def _encode(data, offsets, tables, cache, limit, out, ends):
+    key = np.empty(MAX_CACHED_BYTES // 8, np.uint64)
+    symbols = np.empty(MAX_CACHED_BYTES, np.int64)
+    values = np.empty(MAX_CACHED_BYTES, np.uint64)
+    places = np.empty(BLOCK + 1, np.int64)
     count = 0
-    while row < len(offsets) - 1:
-        stop = offsets[row + 1]
-        while position < stop:
-            if count == len(begins):
-                return count, row, position
-            i = position
-            if _escape_at(data, i, stop):
-                i += 3
-            else:
-                i += 1
-                while i < stop:
-                    before = data[i - 1]
-                    if data[i] == 0x20:
-                        if after_ascii:
-                            if 0x20 < before < 0x7F:
-                                break
-                        elif before != 0x20:
-                            break
-                    elif data[i] == 0xE2 and _escape_at(data, i, stop):
-                        break
-                    i += 1
-            begins[count] = position
-            ends[count] = i
-            owners[count] = row
-            count += 1
-            position = i
-        row += 1
-        if row < len(offsets) - 1:
-            position = offsets[row]
-    return count, row, position
+    ends[0] = 0
+    for row in range(len(offsets) - 1):
+        start, stop = offsets[row], offsets[row + 1]
+        position = start + 1
+        while start < stop:
+            last = min(position + BLOCK, stop)
+            found = candidates(data, position, last, tables.may_end, places)
+            position = last
+            if last == stop:
+                places[found] = stop
+                found += 1
+            for k in range(found):
+                end = places[k]
+                if (
+                    end < stop
+                    and data[end - 1] | data[end] >= 0x80
+                    and not ends_at(data, end, tables.joined)
+                ):
+                    continue
+                size = end - start
+                if size > MAX_CACHED_BYTES:
+                    count = _merge(data, start, end, tables, limit, out, count)
+                else:
+                    h = _load_key(data, np.uint64(start), np.uint64(end), key)
+                    at = _find(cache, h, np.uint64(size), key)
+                    if at > 0:
+                        count = _copy(cache, at, np.uint64(size), out, count)
+                    else:
+                        first = count
+                        count = merge_short(data, start, end, tables, symbols, values, out, count)
+                        _insert(cache, h, size, key, out, first, count)
+                start = end
+        ends[row + 1] = count
+    return count
 
 
-@njit(cache=True, nogil=True)
-def _same(data, start, stop, words, start_word, stop_word):
-    if stop - start != stop_word - start_word:
-        return False
-    for i in range(stop - start):  # noqa: SIM110 - a compiled loop
-        if data[start + i] != words[start_word + i]:
-            return False
-    return True
+@njit
+def _merge(data, start, stop, tables, limit, out, count):
+    """Append the tokens of a long segment, cut between characters where `limit` bytes are full."""
+    while start < stop:
+        end = min(start + limit, stop)
+        while end < stop and data[end] & 0xC0 == 0x80:
+            end -= 1
+        count = merge_long(data, start, end, tables, out, count)
+        start = end
+    return count
 
 
-@njit(cache=True, nogil=True)
-def _lookup(data, begins, ends, slots, words, word_ends):
-    """Return the entry of each word, int64, or -1 where the cache does not hold it."""
-    entries = np.full(len(begins), _MISSING, np.int64)
-    mask = np.uint64(len(slots) - 1)
-    for i in range(len(begins)):
-        start, stop = begins[i], ends[i]
-        if stop - start > MAX_WORD_BYTES:
-            continue
-        slot = hash_bytes(data, start, stop, _SEED) & mask
-        while slots[slot] >= 0:
-            entry = slots[slot]
-            if _same(data, start, stop, words, word_ends[entry], word_ends[entry + 1]):
-                entries[i] = entry
-                break
-            slot = (slot + np.uint64(1)) & mask
-    return entries
+def encode_rows(
+    data: np.ndarray, offsets: np.ndarray, tables: Tables, cache: Cache, limit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encode rows of valid UTF-8; not to be called by two threads with one `cache` at a time.
 
+    Args:
+      data: uint8 bytes of all rows; `offsets`: int64 [n + 1], row i is
+        `data[offsets[i]:offsets[i + 1]]`.
+      limit: a longer segment is cut after so many bytes.
 
-@njit(cache=True, nogil=True)
-def _index(slots, words, word_ends, start, stop):
-    """Enter the distinct, new words `start` to `stop` into the hash table."""
-    mask = np.uint64(len(slots) - 1)
-    for entry in range(start, stop):
-        slot = hash_bytes(words, word_ends[entry], word_ends[entry + 1], _SEED) & mask
-        while slots[slot] >= 0:
-            slot = (slot + np.uint64(1)) & mask
-        slots[slot] = entry
-
-
-@njit(cache=True, nogil=True)
-def _emit(arena, arena_ends, entries):
-    """Return the tokens of `entries` one after another, and the number of tokens of each."""
-    sizes = np.empty(len(entries), np.int64)
-    total = 0
-    for i in range(len(entries)):
-        sizes[i] = arena_ends[entries[i] + 1] - arena_ends[entries[i]]
-        total += sizes[i]
-    out = np.empty(total, arena.dtype)
-    position = 0
-    for i in range(len(entries)):
-        start = arena_ends[entries[i]]
-        for k in range(sizes[i]):
-            out[position + k] = arena[start + k]
-        position += sizes[i]
-    return out, sizes
-
-
-@njit(cache=True, nogil=True)
-def _add_at(lengths, owners, sizes):
-    for i in range(len(owners)):
-        lengths[owners[i]] += sizes[i]
+    Returns:
+      `(tokens, offsets)`, uint32 and int64 [n + 1]: row i is `tokens[offsets[i]:offsets[i + 1]]`.
+    """
+    # A token stands for at least a byte. Pages that are not written take no memory.
+    out = np.empty(int(offsets[-1] - offsets[0]) + 1, np.uint32)
+    ends = np.empty(len(offsets), np.int64)
+    count = _encode(data, offsets, tables, cache, limit, out, ends)
+    return out[:count], ends

@@ -3,13 +3,19 @@
 SentencePiece marks a space as U+2581, so that one character does not survive it; here it is taken
 out of the text and put back as its three byte pieces. With a model of `train` every Unicode string
 then comes back from decoding as it was (under NFKC: as its normal form).
+
+BPE models with byte fallback are encoded by compiled code of our own, which gives SentencePiece's
+tokens (`compiled`); all others by SentencePiece.
 """
 
+import functools
 import itertools
+import re
+import threading
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,21 +23,22 @@ import pyarrow as pa
 from massivetext.document import text_buffers
 from massivetext.errors import ConfigError, InputError
 
-from .cache import WordCache
-from .model_file import ModelSpec, parse
+from .model_file import ModelSpec, Pieces, parse, parse_pieces
+
+if TYPE_CHECKING:
+    from .compiled import CompiledBpe
 
 ESCAPE = "\u2581"
+REPLACEMENT = "\ufffd"
 
-# BPE slows down with length (a third of its speed at 7 MB), and its memory grows; a stretch longer
-# than this without a boundary is cut, where no piece can span the cut if there is such a place.
-MAX_CHUNK_CHARACTERS = 1 << 16
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class _Loaded:
     processor: Any
     spec: ModelSpec
-    pieces: list[str]  # of every id; bytes and control pieces as ""
+    pieces: Pieces
     sha256: str
 
 
@@ -45,10 +52,11 @@ class Tokenizer:
       dtype: of tokens, little-endian; uint16 up to 65,536 pieces, else uint32.
       lossless: whether every Unicode string comes back from decoding (up to NFKC if the model
         normalises); `warnings` says why it does not.
+      replaced_surrogates: how many lone surrogates `encode` has met.
     """
 
     def __init__(self, loaded: _Loaded):
-        processor, self._spec = loaded.processor, loaded.spec
+        processor, self._spec, self._pieces = loaded.processor, loaded.spec, loaded.pieces
         self._processor = processor
         self.sha256 = loaded.sha256
         self.vocab_size: int = processor.get_piece_size()
@@ -56,16 +64,22 @@ class Tokenizer:
         self.unk_id: int = processor.unk_id()
         self.pad_id: int = processor.pad_id() if processor.pad_id() >= 0 else self.eos_id
         self.dtype = np.dtype("<u2" if self.vocab_size <= 1 << 16 else "<u4")
-        self.warnings = tuple(_warnings(self._spec))
+        self.warnings = tuple(_warnings(self._spec, self._pieces))
         self.lossless = not self.warnings
+        self.replaced_surrogates = 0
         self._escape = np.zeros(0, self.dtype)
         if self.lossless:
             ids = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in ESCAPE.encode()]
             self._escape = np.array(ids, self.dtype)
-        self._joined = {pair for piece in loaded.pieces for pair in itertools.pairwise(piece)}
-        self._cache: WordCache | None = None
-        if self.lossless and self._spec.model_type == "bpe" and _words_are_apart(loaded.pieces):
-            self._cache = WordCache(self._encode_words, self._spec.charsmap, self.dtype)
+        self._lock = threading.Lock()
+
+    @functools.cached_property
+    def _compiled(self) -> "CompiledBpe | None":
+        """The compiled encoder, made at the first use; None where SentencePiece has to encode."""
+        # Imports numba, which decoding alone does not need.
+        from .compiled import CompiledBpe
+
+        return CompiledBpe.make(self._spec, self._pieces, carries_mark=self.lossless)
 
     @classmethod
     def load(cls, path: Path | str) -> "Tokenizer":
@@ -87,7 +101,7 @@ class Tokenizer:
 
         processor = sentencepiece.SentencePieceProcessor()
         try:
-            spec = parse(content)
+            spec, pieces = parse(content), parse_pieces(content)
             processor.load_from_serialized_proto(content)
         except (ValueError, RuntimeError) as error:
             raise ConfigError(
@@ -100,31 +114,25 @@ class Tokenizer:
                 f"{path} has no end-of-sentence piece, which closes every document; train the "
                 "model with --eos_id"
             )
-        pieces = [
-            ""
-            if processor.is_byte(i) or processor.is_control(i) or processor.is_unknown(i)
-            else processor.id_to_piece(i)
-            for i in range(processor.get_piece_size())
-        ]
         return cls(_Loaded(processor, spec, pieces, sha256(content).hexdigest()))
 
     def encode(self, text: str) -> np.ndarray:
         """Return the tokens of `text`, `dtype` [n]; no eos is added.
 
-        Raises:
-          InputError: `text` holds a lone surrogate, so it is not Unicode text.
+        Two surrogates that make a pair are read as the character they mean; a lone one, which is no
+        Unicode text, becomes U+FFFD and is counted in `replaced_surrogates`.
         """
         try:
             column = pa.array([text], pa.large_string())
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"text holds a lone surrogate at character {error.start}, which is not Unicode "
-                "text; decode the input again"
-            ) from error
+        except UnicodeEncodeError:
+            paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+            text, replaced = _SURROGATE.subn(REPLACEMENT, paired)
+            self.replaced_surrogates += replaced
+            column = pa.array([text], pa.large_string())
         return self.encode_batch(column)[0]
 
     def encode_batch(self, column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Encode every row of a (large_)string column without nulls.
+        """Encode every row of a (large_)string column without nulls. Threads may call it at once.
 
         Returns:
           `(tokens, offsets)`: row i is `tokens[offsets[i]:offsets[i + 1]]`; `dtype` and int64.
@@ -133,13 +141,16 @@ class Tokenizer:
           InputError: a row is not valid UTF-8.
         """
         try:
-            if self._cache is not None:
-                return self._cache.encode(*text_buffers(column))
-            rows = [self._encode_whole(text) for text in column.to_pylist()]
-        except UnicodeDecodeError as error:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
             raise InputError(
                 f"a text is not valid UTF-8 ({error}); read the input again"
             ) from error
+        if self._compiled is not None:
+            with self._lock:
+                tokens, offsets = self._compiled.encode(*text_buffers(column))
+            return tokens.astype(self.dtype), offsets
+        rows = [self._encode_whole(text) for text in column.to_pylist()]
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
         return np.concatenate([np.zeros(0, self.dtype), *rows]), offsets
@@ -170,59 +181,19 @@ class Tokenizer:
         between = itertools.chain.from_iterable((self._escape, part) for part in parts[1:])
         return np.concatenate([parts[0], *between])
 
-    def _encode_words(self, words: list[str]) -> list[np.ndarray]:
-        """Encode words of `WordCache`: a word is U+2581 alone or does not hold it."""
-        plain = ["" if _odd(word) else word for word in words]
-        encoded = [self._array(ids) for ids in self._processor.encode(plain, num_threads=1)]
-        for i, word in enumerate(words):
-            if word == ESCAPE:
-                encoded[i] = self._escape
-            elif len(word) > MAX_CHUNK_CHARACTERS:
-                encoded[i] = self._encode_long(word)
-        return encoded
 
-    def _encode_long(self, word: str) -> np.ndarray:
-        if self._spec.charsmap:
-            # The normal form is its own normal form, so chunks of it lose nothing.
-            word = self._processor.normalize(word)
-        word = word.replace(" ", ESCAPE)
-        chunks = [chunk.replace(ESCAPE, " ") for chunk in self._chunks(word)]
-        encoded = self._processor.encode(chunks, num_threads=1)
-        return np.concatenate([self._array(ids) for ids in encoded])
-
-    def _chunks(self, word: str) -> list[str]:
-        """Cut `word`, as pieces spell it, into chunks of at most `MAX_CHUNK_CHARACTERS`.
-
-        A cut is made at the last place where the two characters stand side by side in no piece:
-        the tokens are those of the whole. Where a chunk has no such place it is cut at full length,
-        which may change the tokens beside the cut; so it is the same on every machine.
-        """
-        chunks, start = [], 0
-        while len(word) - start > MAX_CHUNK_CHARACTERS:
-            end = start + MAX_CHUNK_CHARACTERS
-            while end > start and (word[end - 1], word[end]) in self._joined:
-                end -= 1
-            end = end if end > start else start + MAX_CHUNK_CHARACTERS
-            chunks.append(word[start:end])
-            start = end
-        return [*chunks, word[start:]]
-
-
-def _odd(word: str) -> bool:
-    return word == ESCAPE or len(word) > MAX_CHUNK_CHARACTERS
-
-
-def _words_are_apart(pieces: list[str]) -> bool:
-    """Whether no piece holds a space after another character, so that none spans two words."""
-    return not any(ESCAPE in piece.lstrip(ESCAPE) or " " in piece for piece in pieces)
-
-
-def _warnings(spec: ModelSpec) -> list[str]:
+def _warnings(spec: ModelSpec, pieces: Pieces) -> list[str]:
     found = []
     if not spec.byte_fallback:
-        found.append("it has no byte fallback: characters it does not know become <unk>")
+        known = {text for text in map(bytes.decode, pieces.texts) if len(text) == 1}
+        found.append(
+            "it has no byte fallback: characters it does not know become <unk> "
+            f"(it knows {len(known):,})"
+        )
     if not spec.keeps_spaces:
         found.append("it adds, removes or merges spaces")
+    elif ESCAPE.encode() not in pieces.texts:
+        found.append("it has no piece for a space: spaces come back as U+2581")
     if spec.charsmap and spec.normalization != "nfkc":
         found.append(f"it normalises text by the rule {spec.normalization or 'of its own'!r}")
     return found

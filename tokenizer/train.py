@@ -6,19 +6,21 @@ What the papers leave open is settled here: BPE, white space kept as it is, no d
 white-space-only pieces, ids pad 0, eos 1, unk 2, no bos.
 """
 
-import io
+import importlib.metadata
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from massivetext.dataset import atomic_file
-from massivetext.errors import ConfigError, InputError, nearest
-from massivetext.presets import TokenizerPreset
+from massivetext.errors import ConfigError, InputError, StageError, nearest
+from massivetext.presets import MODEL_TYPES, TokenizerPreset
 
-MODEL_TYPES = ("bpe", "unigram")
+from .trainer import TrainerKilledError, run
+
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
 
 # Code points below this share of the sample are left to byte fallback; SentencePiece's default.
@@ -41,6 +43,7 @@ class TrainingReport:
 
     `samples` texts of `text_bytes` UTF-8 bytes were cut into `sentences`; `reserved_characters`
     code points were left out because SentencePiece cannot learn them (they encode as bytes).
+    `seconds` and `peak_rss_bytes`, of the trainer's process, are not the same every time.
     """
 
     model_sha256: str
@@ -56,6 +59,14 @@ class TrainingReport:
     sentence_bytes: int
     reserved_characters: int
     sentencepiece_version: str
+    seconds: float
+    peak_rss_bytes: int
+
+
+class Watch(Protocol):
+    """Told how far a training is: bytes of the sample read, and share of the pieces found."""
+
+    def __call__(self, read: int, trained: float) -> None: ...
 
 
 def train(
@@ -64,44 +75,48 @@ def train(
     vocab_size: int,
     out: Path,
     model_type: str = "bpe",
+    watch: Watch | None = None,
 ) -> TrainingReport:
     """Train on `samples` and write the model file `out`, atomically.
 
-    Memory grows with the sample, some 9 to 13 bytes for each byte of it under BPE.
+    SentencePiece runs in a process of its own. Its memory grows with the sample: some 4 to 13 bytes
+    for each byte of it under BPE.
 
     Raises:
       ConfigError: no text, or `vocab_size` is too large or too small for it; says what would fit.
       InputError: a sample holds a lone surrogate.
+      StageError: the trainer was killed, for want of memory most likely.
     """
-    model, report = train_model(samples, preset, vocab_size, model_type)
+    model, report = train_model(samples, preset, vocab_size, model_type, watch)
     with atomic_file(out) as file:
         file.write(model)
     return report
 
 
 def train_model(
-    samples: Iterable[str], preset: TokenizerPreset, vocab_size: int, model_type: str = "bpe"
+    samples: Iterable[str],
+    preset: TokenizerPreset,
+    vocab_size: int,
+    model_type: str = "bpe",
+    watch: Watch | None = None,
 ) -> tuple[bytes, TrainingReport]:
     """As `train`, but return the bytes of the model."""
-    import sentencepiece
-
     if model_type not in MODEL_TYPES:
         raise ConfigError(f"model type {model_type!r} is unknown{nearest(model_type, MODEL_TYPES)}")
     sentences = _Sentences(samples)
-    model = io.BytesIO()
+    settings = {**_settings(preset), "vocab_size": vocab_size, "model_type": model_type}
+    started = time.monotonic()
+    tell = None if watch is None else lambda share: watch(sentences.text_bytes, share)
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences),
-            model_writer=model,
-            vocab_size=vocab_size,
-            model_type=model_type,
-            **_settings(preset),
-        )
-    except RuntimeError as error:
-        if sentences.error is not None:
-            raise sentences.error from None
-        raise _explain(error, vocab_size, sentences) from error
-    content = model.getvalue()
+        content, last = run(sentences, settings, tell)
+    except TrainerKilledError as error:
+        raise StageError(
+            f"SentencePiece's trainer {error}, most likely for want of memory: "
+            f"{sentences.sentence_bytes} bytes of text need up to 13 times as much; set "
+            "tokenizer.sample_bytes lower"
+        ) from error
+    if "error" in last:
+        raise _explain(last["error"], vocab_size, sentences)
     return content, TrainingReport(
         model_sha256=sha256(content).hexdigest(),
         model_bytes=len(content),
@@ -115,7 +130,9 @@ def train_model(
         sentences=sentences.count,
         sentence_bytes=sentences.sentence_bytes,
         reserved_characters=sentences.reserved,
-        sentencepiece_version=sentencepiece.__version__,
+        sentencepiece_version=importlib.metadata.version("sentencepiece"),
+        seconds=time.monotonic() - started,
+        peak_rss_bytes=last["peak_rss_bytes"],
     )
 
 
@@ -125,10 +142,12 @@ def _settings(preset: TokenizerPreset) -> dict[str, Any]:
         "split_digits": preset.split_digits,
         "byte_fallback": True,
         "character_coverage": CHARACTER_COVERAGE,
-        # Lossless: spaces are text, wherever they stand and however many.
+        # Lossless: spaces are text, wherever they stand and however many, and there is a piece for
+        # them even when the sample has none.
         "remove_extra_whitespaces": False,
         "add_dummy_prefix": False,
         "allow_whitespace_only_pieces": True,
+        "required_chars": "\u2581",
         "pad_id": PAD_ID,
         "pad_piece": "<pad>",
         "eos_id": EOS_ID,
@@ -137,13 +156,11 @@ def _settings(preset: TokenizerPreset) -> dict[str, Any]:
         "unk_piece": "<unk>",
         "bos_id": -1,
         "num_threads": THREADS,
-        "minloglevel": 2,  # errors come back as exceptions; its running commentary is noise
     }
 
 
-def _explain(error: RuntimeError, vocab_size: int, sentences: "_Sentences") -> Exception:
-    """Return the error that tells a person what to change, or `error` when it is another one."""
-    message = str(error)
+def _explain(message: str, vocab_size: int, sentences: "_Sentences") -> Exception:
+    """Return the error that tells a person what to change."""
     if sentences.count == 0 or "!sentences_.empty()" in message:
         return ConfigError(
             f"the tokenizer has no text to train on: {sentences.samples} sampled documents, all "
@@ -159,28 +176,19 @@ def _explain(error: RuntimeError, vocab_size: int, sentences: "_Sentences") -> E
             f"vocab_size {vocab_size} is too small: bytes and the characters of this text alone "
             f"need {match[2]}; set tokenizer.vocab_size above that"
         )
-    return error
+    return StageError(f"SentencePiece could not train: {message}")
 
 
 class _Sentences:
-    """Iterates over the training sentences (UTF-8) of `samples`, counting as it goes.
-
-    An error raised while reading samples is kept in `error`: SentencePiece would turn it into a
-    RuntimeError with a traceback for a message.
-    """
+    """Iterates over the training sentences (UTF-8) of `samples`, counting as it goes."""
 
     def __init__(self, samples: Iterable[str]):
         self._samples = samples
         self.samples = self.text_bytes = self.count = self.sentence_bytes = self.reserved = 0
-        self.error: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        try:
-            for text in self._samples:
-                yield from self._of(text)
-        except Exception as error:
-            self.error = error
-            raise
+        for text in self._samples:
+            yield from self._of(text)
 
     def _of(self, text: str) -> Iterator[bytes]:
         try:

@@ -18,7 +18,7 @@ def measure(documents: list[Document], options: dict[str, Any]) -> dict[str, Any
     with tempfile.TemporaryDirectory() as folder:
         step = MinhashDedupSignature(folder, config)
         # Loads the tokenizer.
-        step.get_signature(step.get_shingles("the words of a first document, some more of them"))
+        step.get_signature(step.get_shingles("the words of a first document " * config.n_grams))
         signatures = []
         watch = Stopwatch()
         for number, document in enumerate(documents):

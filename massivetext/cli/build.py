@@ -15,6 +15,7 @@ from .main import UNTIL
 def run(options: argparse.Namespace) -> int:
     loaded = load(Path(options.config), options.overrides)
     # Beam takes a second to import: after the config is known to be well formed.
+    from massivetext.pipelines import spans
     from massivetext.pipelines.build import build
     from massivetext.pipelines.execute import Engine, check_flags
     from massivetext.pipelines.plan import check
@@ -31,7 +32,10 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("output is empty; name a folder")
     started = time.monotonic()
     engine = Engine(workers=options.workers, beam_args=options.beam_args)
-    build(Context(root.absolute(), engine), loaded.config, UNTIL[options.command])
+    until = UNTIL[options.command]
+    if until == "deduplicate" and spans.wanted(loaded.config):
+        until = "spans"
+    build(Context(root.absolute(), engine), loaded.config, until)
     print(tables(read_json(root / "card.json")))
     print(f"\nwritten to {root} in {human_seconds(time.monotonic() - started)}")
     return 0

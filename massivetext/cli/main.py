@@ -54,6 +54,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "... and write the mixture as shards",
         "mix my.yaml --set mixture.preset=gopher",
     ),
+    "mixture": (
+        "mixture",
+        "what a mixture takes of each subset, in tokens and epochs",
+        "mixture chinchilla --tokens 1.4e12",
+    ),
     "train": ("train", "train a decoder on the shards", "train my.yaml --set train.steps=500"),
     "evaluate": ("train", "bits per byte of every held-out subset", "evaluate my.yaml"),
     "generate": (
@@ -65,6 +70,21 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "train_classifier",
         "train a quality classifier of reference text against raw web text",
         "train-classifier quality.bin --reference books/*.jsonl.gz --raw crawl/*.warc.gz",
+    ),
+    "tokenizer-report": (
+        "tokenizer",
+        "what a tokenizer spends on a corpus, by subset and language",
+        "tokenizer-report out/small/tokenizer/tokenizer.model out/small",
+    ),
+    "export-tokenizer": (
+        "tokenizer",
+        "write a SentencePiece model as Hugging Face's tokenizer.json",
+        "export-tokenizer out/small/tokenizer/tokenizer.model tokenizer.json",
+    ),
+    "import-tokenizer": (
+        "tokenizer",
+        "turn a tokenizer.json into a SentencePiece model",
+        "import-tokenizer tokenizer.json own.model",
     ),
     "why": (
         "why",
@@ -105,7 +125,16 @@ def parser() -> Parser:
         )
         if module in ("build", "train"):
             sub.add_argument("config", metavar="CONFIG", help="the YAML file of the build")
-        if module in ("build", "train", "thresholds"):
+        if module == "mixture":
+            sub.add_argument(
+                "mixture",
+                metavar="PRESET|CONFIG",
+                help="gopher, chinchilla, gpt3, mt_nlg, palm, or the YAML file of a build",
+            )
+            sub.add_argument(
+                "--tokens", metavar="N", help="the budget (default: the paper's or the config's)"
+            )
+        if module in ("build", "train", "thresholds", "mixture"):
             sub.add_argument(
                 "--set",
                 action="append",
@@ -133,6 +162,8 @@ def parser() -> Parser:
             sub.add_argument("--seed", type=int, default=0, help="of the sampling")
         if name == "train-classifier":
             _train_classifier(sub)
+        if module == "tokenizer":
+            _tokenizer(sub, name)
         if name == "demo":
             sub.add_argument("--output", default="out/demo", help="folder (default out/demo)")
         if name == "train":
@@ -172,6 +203,41 @@ def _train_classifier(sub: argparse.ArgumentParser) -> None:
         help="of each document, at most (default 10000)",
     )
     sub.add_argument("--seed", type=int, default=1, help="of the sample and the training")
+
+
+def _tokenizer(sub: argparse.ArgumentParser, command: str) -> None:
+    model = "a SentencePiece model"
+    if command == "import-tokenizer":
+        sub.add_argument("json", metavar="TOKENIZER.JSON", help="of Hugging Face's tokenizers")
+        sub.add_argument("model", metavar="MODEL", help=f"{model} to write, such as own.model")
+        sub.add_argument("--eos", metavar="TOKEN", help="the special token that ends a document")
+        return
+    if command == "export-tokenizer":
+        sub.add_argument("model", metavar="MODEL", help=model)
+        sub.add_argument("json", metavar="TOKENIZER.JSON", help="file to write")
+        return
+    sub.add_argument("model", metavar="MODEL", help=f"{model} or a tokenizer.json")
+    sub.add_argument(
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help="output folder of a build, or files, globs or folders of JSONL, Parquet or text",
+    )
+    sub.add_argument("--against", metavar="OTHER", help="another tokenizer to compare with")
+    sub.add_argument(
+        "--bytes",
+        type=int,
+        default=4_000_000,
+        metavar="N",
+        help="of text drawn of each subset, at most (default 4000000)",
+    )
+    sub.add_argument("--seed", type=int, default=1, help="of the sample")
+    sub.add_argument(
+        "--output",
+        default="tokenizer-report",
+        metavar="NAME",
+        help="writes NAME.json and NAME.svg (default tokenizer-report)",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Which elements hide their text or hold what is on every page of a site: by their attributes."""
+"""What attributes say of an element: that it is hidden, boilerplate, or runs a script."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from .tags import BOILERPLATE_WORD, code, flags_of, push
 
 _CLASS, _ID, _ROLE, _STYLE = code("class"), code("id"), code("role"), code("style")
+_HREF, _SCRIPT = code("href"), code("javascript")
 _HIDDEN, _ARIA_HIDDEN = code("hidden"), code("aria-hidden")
 _TRUE, _DISPLAY, _NONE = code("true"), code("display"), code("none")
 _VISIBILITY = code("visibility")
@@ -24,10 +25,11 @@ def read_attributes(data, i, judged, named, codes, flags) -> Any:  # type: ignor
       named: whether it may be skipped for its class, id or role, too.
 
     Returns:
-      `(i, boilerplate)`: the index of the tag's `>`, and whether its element should be skipped.
+      `(i, boilerplate, scripted)`: the index of the tag's `>`, whether its element should be
+      skipped, and whether its `href` is a script to run rather than a place to go to.
     """
     n = len(data)
-    boilerplate = False
+    boilerplate = scripted = False
     while i < n and data[i] != _GREATER:
         if data[i] == _BLANK:
             i += 1
@@ -50,6 +52,8 @@ def read_attributes(data, i, judged, named, codes, flags) -> Any:  # type: ignor
         if judged and not boilerplate:
             if part in (_CLASS, _ID, _ROLE):
                 boilerplate = named and _names_boilerplate(data, start, i, codes, flags)
+            elif name == _HREF:
+                scripted = _is_script(data, start, i)
             elif name == _STYLE:
                 boilerplate = _not_displayed(data, start, i)
             elif name == _HIDDEN:
@@ -57,7 +61,7 @@ def read_attributes(data, i, judged, named, codes, flags) -> Any:  # type: ignor
             elif name == _ARIA_HIDDEN:
                 boilerplate = i - start == 4 and _word(data, start, i)[0] == _TRUE
         i += i < n
-    return i, boilerplate
+    return i, boilerplate, scripted
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -93,6 +97,15 @@ def _names_boilerplate(data, i, stop, codes, flags) -> Any:  # type: ignore[no-u
             return True
         i += 1
     return False
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_script(data, i, stop) -> Any:  # type: ignore[no-untyped-def]
+    """Whether an address has the scheme `javascript`."""
+    while i < stop and data[i] <= _BLANK:
+        i += 1
+    scheme, end = _word(data, i, stop)
+    return scheme == _SCRIPT and end < stop and data[end] == _COLON
 
 
 @numba.njit(cache=True, nogil=True)

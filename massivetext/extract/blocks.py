@@ -17,6 +17,7 @@ from .elements import (
     BLOCKS,
     DEPTH,
     ELEMENTS,
+    LINKS_OPEN,
     ROOT_OF,
     STACK_COLUMNS,
     TAG,
@@ -89,7 +90,8 @@ def _read(data: np.ndarray) -> Blocks | None:
         out=np.empty(2 * len(data) + 1, np.uint8),  # a cell is copied into its row
         cursor=np.zeros(8, np.int64),
         stack=np.zeros((tags + 2, STACK_COLUMNS), np.int64),
-        counts=np.zeros(4, np.int64),
+        counts=np.zeros(5, np.int64),
+        links=np.empty(tags + 2, np.bool_),
         table=np.empty((tags + 2, BLOCK_COLUMNS), np.int64),
         parents=np.empty(tags + 2, np.int64),
         levels=np.empty(tags + 2, np.int64),
@@ -139,11 +141,11 @@ def _walk(data, state, codes, flags, classes) -> Any:  # type: ignore[no-untyped
             name = push(name, data[i])
             i += 1
         flag = flags_of(name, codes, flags)
-        boilerplate = False
+        boilerplate = scripted = False
         if i < n and data[i] != _GREATER:
             judged = nested == 0 and not flag & (REMOVED | VOID | NEVER_BOILERPLATE)
             named = judged and not flag & PHRASING
-            i, boilerplate = read_attributes(data, i, judged, named, codes, flags)
+            i, boilerplate, scripted = read_attributes(data, i, judged, named, codes, flags)
         i += 1
         if flag & RAW and not closing:
             end, ambiguous = _after_raw(data, i, name)
@@ -159,7 +161,9 @@ def _walk(data, state, codes, flags, classes) -> Any:  # type: ignore[no-untyped
             continue
         if closing:
             if name == _A:
-                cursor[ANCHORS] -= 1
+                if counts[LINKS_OPEN]:
+                    counts[LINKS_OPEN] -= 1
+                    cursor[ANCHORS] -= state.links[counts[LINKS_OPEN]]
             elif flag & BLOCK and counts[DEPTH] and stack[counts[DEPTH], TAG] == np.int64(name):
                 close_element(state)
         elif flag & REMOVED or boilerplate:
@@ -168,7 +172,10 @@ def _walk(data, state, codes, flags, classes) -> Any:  # type: ignore[no-untyped
             if flag & BLOCK:
                 flush(state)
         elif name == _A:
-            cursor[ANCHORS] += 1
+            # What runs a script is a button, and its text is text of the page.
+            state.links[counts[LINKS_OPEN]] = not scripted
+            counts[LINKS_OPEN] += 1
+            cursor[ANCHORS] += not scripted
         elif name == _BR:
             line_break(state.out, cursor)
         elif name == _HR:

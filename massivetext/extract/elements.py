@@ -28,19 +28,24 @@ _FIRST_BLOCK, _FIRST_CELL = 10, 11
 STACK_COLUMNS = 12
 
 # Places in `State.counts`.
-DEPTH, BLOCKS, ELEMENTS, CELLS = range(4)
+DEPTH, BLOCKS, ELEMENTS, CELLS, LINKS_OPEN = range(5)
 
 _LI, _OL, _PRE, _BODY = code("li"), code("ol"), code("pre"), code("body")
 _BLANK, _TAB, _LINE_FEED = map(ord, " \t\n")
 
 
 class State(NamedTuple):
-    """What the kernel's parts share. A cell is a row (start, stop, size, link size)."""
+    """What the kernel's parts share.
+
+    A cell is a row (start, stop, size, link size). `links` says of every open `a` whether it is a
+    link.
+    """
 
     out: np.ndarray
     cursor: np.ndarray
     stack: np.ndarray
     counts: np.ndarray
+    links: np.ndarray
     table: np.ndarray
     parents: np.ndarray
     levels: np.ndarray

@@ -25,9 +25,11 @@ from .tags import ROW, SEMANTIC, TIGHT
 
 # A block longer than this, without links, is prose rather than a label.
 SALIENT_CHARACTERS = 60
-# A group counts that scores this share of the best group, has this many characters, and is salient
-# to this extent.
-BEST_SHARE = 0.2
+# A group counts that scores this many tenths of the best group, has this many characters, and is
+# salient to this extent. It takes a tenth more for every level that the two are further apart than
+# siblings, up to a half: far from the best group there rather stands another text.
+SIBLING_TENTHS = 2
+FAR_TENTHS = 5
 GROUP_CHARACTERS = 140
 SALIENT_SHARE = 0.5
 # The main element holds this share of the salient text; smaller groups inside it are kept too.
@@ -72,7 +74,7 @@ def _select(table, parents, levels, paths) -> Any:  # type: ignore[no-untyped-de
         if salient:
             score[group[b]] += own
     linked = links > SALIENT_SHARE * characters
-    strong = _strong(characters, score, paths)
+    strong = _strong(characters, score, parents, paths)
     if not strong.any():
         own = np.where(linked, 0, characters - links)
         top = own.argmax()
@@ -105,18 +107,44 @@ def _groups(table, parents, levels, keep) -> Any:  # type: ignore[no-untyped-def
 
 
 @numba.njit(cache=True, nogil=True)
-def _strong(characters, score, paths) -> Any:  # type: ignore[no-untyped-def]
+def _strong(characters, score, parents, paths) -> Any:  # type: ignore[no-untyped-def]
     """Return for every group whether it is salient.
 
     Groups at the same path of tags as the best one are at the same level as it, and may be short.
     """
     best = score.argmax()
+    apart = _levels_apart(best, parents)
     strong = np.zeros(len(score), np.bool_)
     for g in range(len(score)):
         strong[g] = _is_salient(characters[g], score[g]) and (
-            score[g] >= BEST_SHARE * score[best] or paths[g] == paths[best]
+            paths[g] == paths[best] or 10 * score[g] >= _tenths(apart[g]) * score[best]
         )
     return strong
+
+
+@numba.njit(cache=True, nogil=True)
+def _tenths(apart) -> Any:  # type: ignore[no-untyped-def]
+    """Return how many tenths of the best group's score a group so many levels apart needs."""
+    return min(SIBLING_TENTHS + max(apart - 1, 0), FAR_TENTHS)
+
+
+@numba.njit(cache=True, nogil=True)
+def _levels_apart(best, parents) -> Any:  # type: ignore[no-untyped-def]
+    """Return for every element how far it is from `best`: siblings are 1 apart, cousins 2.
+
+    It is how far the first element that holds both is above the nearer of the two.
+    """
+    above = np.full(len(parents), -1, np.int64)
+    index, levels = best, 0
+    while index >= 0:
+        above[index] = levels
+        index, levels = parents[index], levels + 1
+    below = np.zeros(len(parents), np.int64)
+    for index in range(len(parents)):
+        if above[index] < 0:
+            above[index] = above[parents[index]]
+            below[index] = below[parents[index]] + 1
+    return np.minimum(above, below)
 
 
 @numba.njit(cache=True, nogil=True)

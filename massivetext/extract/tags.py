@@ -59,8 +59,8 @@ _FLAGS = {
     # every page of a site. Narrow on purpose: "share", "related" or "sidebar" also stand on
     # wrappers of the main text, and so does any word in a long name ("nav-drawer-slide-panel").
     BOILERPLATE_WORD: "nav navbar navigation navheader navfooter menu menubar breadcrumb "
-    "breadcrumbs toc cookie cookies footer contentinfo copyright search disqus comments pagination "
-    "headerlink",
+    "breadcrumbs toc cookie cookies footer contentinfo copyright search disqus comment comments "
+    "pagination headerlink dialog alertdialog modal",
 }
 
 _SLOT_BITS = 9

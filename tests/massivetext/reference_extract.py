@@ -65,10 +65,12 @@ class Reader:
         if tag == "hr":
             self.flush()
         opened = tag in NAMES[BLOCK] and tag != "hr"
+        if tag == "a":
+            linked = linked or not (node.attributes.get("href") or "").startswith("javascript:")
         if opened:
             self.open(tag)
         for child in node.iter(include_text=True):
-            self.read(child, linked or tag == "a")
+            self.read(child, linked)
         if opened:
             self.close()
 

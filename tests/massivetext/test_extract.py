@@ -134,6 +134,37 @@ def test_a_group_needs_a_fifth_of_the_best(share, kept):
     assert ("!" in text) is kept
 
 
+@pytest.mark.parametrize(
+    ("levels", "share", "kept"),
+    [
+        *((1, 0.199, False), (1, 0.2, True), (2, 0.299, False), (2, 0.3, True)),
+        *((4, 0.499, False), (4, 0.5, True), (9, 0.499, False), (9, 0.5, True)),
+    ],
+)
+def test_the_share_grows_with_the_levels_between(levels, share, kept):
+    def wrapped(tag, letter, size):
+        text = f"<p>{letter * (size // 2)}</p><p>{letter * (size // 2 - 1)}!</p>"
+        return f"<{tag}>" * (levels - 1) + f"<div>{text}</div>" + f"</{tag}>" * (levels - 1)
+
+    html = page(wrapped("div", "b", 2000) + f"<form>{wrapped('div', 'o', round(2000 * share))}")
+    assert extract(html).count("!") == (1 if kept else 0) + 1
+
+
+def test_an_aunt_is_no_further_than_a_sibling():
+    best = f"<div><div><div><p>{'b' * 1000}</p><p>{'b' * 1000}</p></div></div></div>"
+    other = f"<section><p>{'o' * 200}</p><p>{'o' * 199}!</p></section>"
+    assert "!" in extract(page(best + other))
+
+
+def test_text_that_runs_a_script_is_no_link():
+    assert extract(page(f"<p><a href='javascript:x()'>{PROSE}</a></p>")) == PROSE
+
+
+def test_comments_and_dialogs_go():
+    rest = "".join(f"<div {a}><p>{PROSE}</p></div>" for a in ("class=comment", "role=dialog"))
+    assert extract(page(f"<p>{PROSE}</p>{rest}")) == PROSE
+
+
 def test_a_group_at_the_path_of_the_best_may_be_short():
     best = f"<section><div><p>{'b' * 2000}</p><p>{'b' * 2000}</p></div></section>"
     other = f"<div><p>{PROSE}</p><p>{PROSE}</p></div>"

@@ -58,6 +58,7 @@ TAGS = (
 PIECES = [
     *(f"<{tag}>" for tag in TAGS if tag != "hidden"),
     *(f"</{tag}>" for tag in TAGS if tag != "hidden"),
+    '<a href="javascript:x">',
     *("<p hidden>", "<span hidden>", "<a href='>'>", "<!-- <p> -->", "<br>", "<li>", "<td>"),
     *("word", " ", "\n", " two  words ", "&amp;lt;", "&lt;p&gt;", "&nbsp;", "é", "語", "\u3000"),
 ]
@@ -75,6 +76,9 @@ def test_kernel_agrees_with_the_reference(pieces):
     [
         "<a>x y</a> <a>z</a>",
         "<a>x </a><a>y</a>",
+        '<a href="javascript:x()">x</a> <a href=y>y</a>',
+        "<a href=x>x<table><tr><td><a href=javascript:y>y</a></table>z</a>",
+        "<a href=javascript:x>x<table><tr><td><a href=y>y</a></table>z</a>",
         "<p><a>one</a> <b>two</b><br><br>three<br></p>",
         "<pre>\n\n a\n  b  <br>\n<b>c</b>\n\n</pre>",
         "<pre><p>a  b</p> c  d\n </pre>",
@@ -121,16 +125,36 @@ def test_every_name_is_in_the_table():
         ('style="overflow: hidden"', False),
         ('x="" class="nav"', True),
         ('a"b="c" =d="e" id="toc"', True),
+        ('class="comment-list"', True),
+        ('class="commentary"', False),
+        ('role="dialog"', True),
         ("", False),
     ],
 )
 def test_attributes_that_mark_boilerplate(attributes, boilerplate):
     data = np.frombuffer(f' {attributes}>"'.encode(), np.uint8)
-    end, found = read_attributes(data, 0, True, True, CODES, FLAGS)
-    assert (end, found) == (len(data) - 2, boilerplate)
-    assert read_attributes(data, 0, False, False, CODES, FLAGS) == (len(data) - 2, False)
+    end = len(data) - 2
+    assert read_attributes(data, 0, True, True, CODES, FLAGS) == (end, boilerplate, False)
+    assert read_attributes(data, 0, False, False, CODES, FLAGS) == (end, False, False)
     named = any(name in attributes for name in ("class", "id=", "role"))
     assert read_attributes(data, 0, True, False, CODES, FLAGS)[1] is (boilerplate and not named)
+
+
+@pytest.mark.parametrize(
+    ("href", "scripted"),
+    [
+        ("javascript:", True),
+        (" \n JavaScript:go()", True),
+        ("javascript", False),
+        ("javascript/", False),
+        ("/javascript:x", False),
+        ("x", False),
+        ("", False),
+    ],
+)
+def test_addresses_that_are_scripts(href, scripted):
+    data = np.frombuffer(f' rel="x" href="{href}">'.encode(), np.uint8)
+    assert read_attributes(data, 0, True, True, CODES, FLAGS) == (len(data) - 1, False, scripted)
 
 
 @given(st.text(alphabet=st.sampled_from("<>/!-? =\"'ab\n&;script"), max_size=60))

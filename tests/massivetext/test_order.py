@@ -126,6 +126,81 @@ def test_equal_weights_do_not_stand_in_lockstep():
     assert not np.array_equal(subset, other)
 
 
+def staged(stages, available, seed=1):
+    names = [f"s{index}" for index in range(len(available))]
+    counts = [dict(zip(names, used, strict=True)) for used in stages]
+    return Order(counts, dict(zip(names, available, strict=True)), seed)
+
+
+@st.composite
+def plans_in_stages(draw):
+    subsets = draw(st.integers(1, 6))
+    counts = st.lists(st.integers(0, 60), min_size=subsets, max_size=subsets)
+    stages = draw(st.lists(counts.filter(any), min_size=1, max_size=4))
+    available = draw(st.lists(st.integers(1, 50), min_size=subsets, max_size=subsets))
+    return stages, available
+
+
+@settings(deadline=None)
+@given(plans_in_stages(), st.integers(0, 2**63 - 1))
+def test_stages_are_proportional_and_uses_run_through_them(plan_of, seed):
+    stages, available = plan_of
+    order = staged(stages, available, seed)
+    at = order.positions(0, len(order))
+    bounds = np.cumsum([0, *map(sum, stages)])
+    for stage, used in enumerate(stages):
+        assert_proportional(used, at.subset[bounds[stage] : bounds[stage + 1]])
+    totals = np.sum(stages, axis=0)
+    for index, n in enumerate(available):
+        chosen = at.subset == index
+        assert np.array_equal(at.epoch[chosen], np.arange(totals[index]) // n)
+        for epoch in range(-(-int(totals[index]) // n)):
+            got = at.sequence[chosen & (at.epoch == epoch)]
+            expected = Permutation(n, seed, f"s{index}", epoch)(np.arange(n))
+            assert np.array_equal(got, expected[: len(got)])
+
+
+def test_across_stages_every_prefix_is_within_one_sequence_of_the_plan():
+    stages = [[600, 300, 100], [50, 20, 130], [1, 0, 0], [0, 333, 334]]
+    subset, _ = staged(stages, [9, 9, 9]).subset_and_index(0, 1868)
+    ideal, bounds = np.zeros(3), 0
+    for used in stages:
+        total = sum(used)
+        steps = np.arange(1, total + 1)[:, None] * np.array(used) / total
+        seen = np.stack([np.cumsum(subset == index) for index in range(3)], axis=1)
+        assert np.abs(seen[bounds : bounds + total] - (ideal + steps)).max() < 1
+        ideal, bounds = ideal + used, bounds + total
+
+
+def test_one_stage_is_the_order_without_stages():
+    plain = order_of([60, 30, 10], [7, 50, 3]).positions(0, 100)
+    for got, expected in zip(staged([[60, 30, 10]], [7, 50, 3]).positions(0, 100), plain):
+        assert np.array_equal(got, expected)
+
+
+def test_every_jump_over_stages_gives_what_walking_gives():
+    stages = [[50_001, 20_000, 9], [0, 40_000, 5], [90_000, 1, 0]]
+    available = [60_000, 7_000, 3]
+    whole = staged(stages, available).positions(0, 200_016)
+    bounds = [0, 70_009, 70_010, 110_014, 110_015, CHECKPOINT, 2 * CHECKPOINT, 200_016]
+    for start in bounds:
+        first, stop = max(0, start - 3), min(200_016, start + 50)
+        counts = np.bincount(whole.subset[:first], minlength=3)
+        order = staged(stages, available)
+        assert np.array_equal(order.counts(first), counts)
+        for part in (order.positions(first, stop), order.positions(first, stop, counts)):
+            for got, expected in zip(part, whole, strict=True):
+                assert np.array_equal(got, expected[first:stop])
+
+
+def test_known_order_in_stages():
+    """Never changes: shards that exist depend on it."""
+    subset, ordinal = staged([[6, 3, 2, 1], [1, 1, 0, 3]], [9] * 4).subset_and_index(0, 17)
+    assert subset[:12].tolist() == [0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 2, 0]
+    assert subset[12:].tolist() == [3, 3, 0, 1, 3]
+    assert ordinal[12:].tolist() == [1, 2, 6, 3, 3]
+
+
 def test_parts_outside_are_refused():
     order = order_of([3, 2])
     assert len(order) == 5

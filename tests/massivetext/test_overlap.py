@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from massivetext.config import Overlap
 from massivetext.document import text_buffers
 from massivetext.errors import ConfigError, InputError
-from massivetext.overlap import Index, best_matches, build_index, load_index
-from massivetext.test_sets import Item, read_items, read_titles, wikitext_title
+from massivetext.overlap import best_matches, load_index
+from massivetext.overlap_index import Index, build_index
+from massivetext.test_sets import Item, find_item, read_items, read_titles, wikitext_title
 
 from . import reference_shingles as reference
 
@@ -110,6 +111,30 @@ def test_items_come_in_order_with_their_ids(tmp_path):
     ]
 
 
+def test_test_sets_of_one_file_name_are_told_apart(tmp_path):
+    for folder in ("x/one", "y/one", "y/two"):
+        (tmp_path / folder).mkdir(parents=True)
+        write(tmp_path / folder / "test.jsonl", {"text": folder})
+    write(tmp_path / "y/two/other.jsonl", {"text": "more"})
+    pattern = str(tmp_path / "**/*.jsonl")
+    again = f"{tmp_path}/x/../x/one/test.jsonl"  # one file, however it is spelt
+    items = list(read_items((pattern, again), "text"))
+    assert [(item.test_set, item.text) for item in items] == [
+        ("x/one/test.jsonl", "x/one"),
+        ("y/one/test.jsonl", "y/one"),
+        ("other.jsonl", "more"),
+        ("two/test.jsonl", "y/two"),
+    ]
+    assert find_item((pattern,), "text", "two/test.jsonl", "1").text == "y/two"
+    assert find_item((pattern,), "text", "two/test.jsonl", "2") is None
+    assert find_item((pattern,), "text", "test.jsonl", "1") is None
+
+
+def test_an_id_that_is_null_is_the_line(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"id": 0, "text": "a"}, {"id": None, "text": "b"})
+    assert [item.id for item in read_items((path,), "text")] == ["0", "2"]
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [
@@ -118,7 +143,8 @@ def test_items_come_in_order_with_their_ids(tmp_path):
         (({"text": "a"}, {"text": None}), r"a.jsonl:2: no string field"),
         (({"text": "a"}, "{not json"), r"a.jsonl:2: invalid JSON"),
         (("[1]",), r"a.jsonl:1: list, expected a JSON object"),
-        (('{"text": "\\ud800"}',), "lone surrogate"),
+        (('{"text": "\\ud800"}',), "a.jsonl:1: a lone surrogate in text"),
+        (('{"text": "a", "id": "\\udfff"}',), "a.jsonl:1: a lone surrogate in id"),
         (({"text": "..."}, {"text": ""}), "no document with words"),
     ],
 )

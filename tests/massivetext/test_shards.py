@@ -218,6 +218,14 @@ def test_verify_proves_sound_shards(made):
     assert len(lines) == 5
 
 
+def test_a_manifest_from_before_stages_and_constructions_is_still_proved(copy):
+    def older(manifest):
+        del manifest["mixture"]["stages"], manifest["mixture"]["construction"]
+
+    edit(copy, older)
+    assert len(list(verify(copy, quiet=True))) == 5
+
+
 def swap(row, *columns):
     for column in columns:
         column[[row, row + 1]] = column[[row + 1, row]]

@@ -29,6 +29,16 @@ def components(size, *batches):
     return graph.labels().tolist()
 
 
+def test_a_batch_much_longer_than_what_is_fetched_ahead():
+    rng = np.random.default_rng(2)
+    ends = rng.integers(0, 2000, (3000, 2)).astype(np.uint32)
+    for dtype in (np.uint32, np.int64):
+        edges = ends.astype(dtype)
+        graph = UnionFind(2000)
+        graph.add(edges[:, 0], edges[:, 1])
+        assert graph.labels().tolist() == search(2000, ends.tolist())
+
+
 @settings(deadline=None)
 @given(EDGES, st.integers(0, 60), st.randoms())
 def test_equals_search_whatever_the_order(edges, cut, rng):

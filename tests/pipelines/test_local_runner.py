@@ -251,6 +251,40 @@ def test_a_collection_larger_than_the_memory_spills():
     pipeline.run()
 
 
+class SlowCoder(beam.coders.Coder):
+    """Takes longer to encode an element than Beam's timer for flushing, were it on."""
+
+    def encode(self, value):
+        time.sleep(1.5)
+        return str(value.number).encode()
+
+    def decode(self, encoded):
+        return Slow(int(encoded))
+
+    def is_deterministic(self):
+        return True
+
+
+class Slow:
+    def __init__(self, number):
+        self.number = number
+
+
+def test_an_element_that_is_slow_to_encode_arrives_whole():
+    # A flush by another thread while an element is written used to lose it, or what followed it.
+    beam.coders.registry.register_coder(Slow, SlowCoder)
+    with beam.Pipeline(runner=LocalRunner(2)) as pipeline:
+        found = (
+            pipeline
+            | beam.Create(range(4))
+            | beam.Reshuffle()
+            | beam.Map(Slow).with_output_types(Slow)
+            | "Spread" >> beam.Reshuffle()
+            | beam.Map(lambda slow: slow.number)
+        )
+        assert_that(found, equal_to(range(4)))
+
+
 def test_windows_and_state_work_while_spilling():
     class Count(beam.DoFn):
         STATE = beam.transforms.userstate.CombiningValueStateSpec("count", sum)

@@ -1,14 +1,17 @@
 """The stage `shards`: the same bytes whatever the workers, right contents, resume."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from massivetext.config import Config, HeldOut, Mixture, Subset
+from massivetext.config_mixture import Construction, MixtureStage
+from massivetext.construction import Drawn
 from massivetext.dataset import sha256_file
-from massivetext.errors import ConfigError
+from massivetext.errors import ConfigError, VerifyError
 from massivetext.mixture import plan
 from massivetext.pipelines import mix
 from massivetext.pipelines.execute import Engine
@@ -167,3 +170,125 @@ def test_batches_inside_a_shard_leave_no_mark(built, tmp_path, monkeypatch):
     work.run(part, PartOutput(tmp_path, "shards", part))
     expected = built[0] / "shards/train-00001-of-00003.tfrecord"
     assert (tmp_path / "shards/again.tfrecord").read_bytes() == expected.read_bytes()
+
+
+def test_the_bytes_of_a_plain_mixture_never_change(built):
+    """Known answer: shards of a mixture without stages, packed."""
+    folder = built[0] / "shards"
+    digests = [sha256_file(path)[:16] for path in sorted(folder.glob("*.tfrecord"))]
+    assert digests == ["4f96087cc8058f2c", "a758c6cf7a5e3071", "4f1d145d9cbafa37"]
+
+
+STAGES = (
+    MixtureStage(0.8),
+    MixtureStage(1.0, {"github": 0.0, "books": 0.3, "news": 0.7}),
+)
+STAGED = {"stages": STAGES, "max_epochs": 12.0}
+DRAWN = {"construction": Construction.GOPHER, "sequence_length": 4, "tokens": 1000}
+BOTH = {**DRAWN, **STAGED, "sequence_length": 6}
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+    root = tmp_path_factory.mktemp("staged")
+    return root, *build(root, **STAGED)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    root = tmp_path_factory.mktemp("drawn")
+    return root, *build(root, **DRAWN)
+
+
+def test_weights_change_at_the_stage_and_epochs_run_on(staged):
+    root, tokens, _ = staged
+    shards = Shards.open(root / "shards")
+    records = shards.read(0, 125)
+    assert np.bincount(records.subset[:100]).tolist() == [70, 20, 10]
+    assert np.bincount(records.subset[100:]).tolist() == [8, 0, 17]  # 7.5, 0, 17.5: ties by name
+    assert shards.manifest["stages"] == [
+        {
+            "stop": 100,
+            "weights": {"books": 0.7, "github": 0.2, "news": 0.1},
+            "sequences": {"books": 70, "github": 20, "news": 10},
+        },
+        {
+            "stop": 125,
+            "weights": {"books": 0.3, "github": 0.0, "news": 0.7},
+            "sequences": {"books": 8, "github": 0, "news": 17},
+        },
+    ]
+    news = records.subset == 2
+    assert records.epoch[news].tolist() == [epoch for epoch in range(9) for _ in range(3)]
+    lines = list(verify(root / "shards", quiet=True, tokens=tokens))
+    assert "contents: every record is what its construction takes from the token stores" in lines
+
+
+def test_the_first_stage_is_what_it_would_be_alone(staged, tmp_path):
+    """Weights that change at the end leave what stands before it as it was."""
+    build(tmp_path, tokens=1600)
+    alone = Shards.open(tmp_path / "shards").read(0, 100)
+    for a, b in zip(alone, Shards.open(staged[0] / "shards").read(0, 100), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_gophers_sequences_are_those_of_the_construction(drawn):
+    root, tokens, _ = drawn
+    shards = Shards.open(root / "shards")
+    assert len(shards) == 250
+    records = shards.read(0, 250)
+    entry = shards.manifest["subsets"][0]
+    # Documents of five tokens: each gives one crop of four; the last of `books`, of 3, is packed.
+    assert (entry["crops"], entry["stored_tokens"]) == (230, 1151)
+    for name, subset in (("books", 0), ("github", 1), ("news", 2)):
+        source = Drawn(TokenStore.open(root, name, tokens), 4, 7, name)
+        for k in np.flatnonzero(records.subset == subset):
+            expected = source.tokens(int(records.sequence[k]), int(records.epoch[k]))
+            assert np.array_equal(records.tokens[k], expected)
+    assert len(list(verify(root / "shards", quiet=True, tokens=tokens))) == 7
+
+
+@pytest.mark.parametrize("mixture", [STAGED, DRAWN, BOTH])
+def test_neither_workers_nor_shards_change_stages_and_crops(mixture, tmp_path):
+    for name, workers, size in (("one", 1, 50), ("two", 2, 50), ("whole", 1, 1000)):
+        tokens, _ = build(tmp_path / name, workers, **mixture, shard_sequences=size)
+        list(verify(tmp_path / name / "shards", quiet=True, tokens=tokens))
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+    one, whole = (Shards.open(tmp_path / name / "shards") for name in ("one", "whole"))
+    assert len(one.paths) > 1
+    for a, b in zip(one.read(0, len(one)), whole.read(0, len(one)), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_verify_finds_tokens_that_the_stores_do_not_hold(drawn, tmp_path):
+    root, tokens, _ = drawn
+    with pytest.raises(VerifyError, match="of different tokenizers"):
+        list(verify(root / "shards", quiet=True, tokens={**tokens, "tokenizer_sha256": "cd"}))
+    shutil.copytree(root, tmp_path / "copy")
+    path = tmp_path / "copy/tokens/books/part-00000.tokens"
+    data = bytearray(path.read_bytes())
+    data[::2] = bytes(2 if byte != EOS else EOS for byte in data[::2])
+    path.write_bytes(data)
+    with pytest.raises(VerifyError, match=r"record \d+ at byte .*not those of the token store"):
+        list(verify(tmp_path / "copy/shards", quiet=True, tokens=tokens))
+    manifest = json.loads((tmp_path / "copy/shards/manifest.json").read_text())
+    manifest["subsets"][0]["crops"] -= 1
+    (tmp_path / "copy/shards/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(VerifyError, match=r"was made of 1,151 tokens of books \(229 cropped"):
+        list(verify(tmp_path / "copy/shards", quiet=True, tokens=tokens))
+
+
+def test_verify_finds_stages_that_are_not_those_of_the_mixture(staged, tmp_path):
+    shutil.copytree(staged[0] / "shards", tmp_path / "shards")
+    path = tmp_path / "shards/manifest.json"
+    manifest = json.loads(path.read_text())
+    for change, message in (
+        (lambda m: m["stages"][0].update(stop=99), "stages are not those that its mixture gives"),
+        (lambda m: m["mixture"]["stages"][0].update(until=0.85), "its weights give"),
+        (lambda m: m["mixture"]["stages"].pop(), "makes no plan: the last stage ends"),
+    ):
+        changed = json.loads(json.dumps(manifest))
+        change(changed)
+        path.write_text(json.dumps(changed))
+        with pytest.raises(VerifyError, match=message):
+            list(verify(tmp_path / "shards", quiet=True))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -29,6 +30,16 @@ def run(root, corpus, rule, bad=None, workers=1):
     upstream = measured.write(root, corpus, bad)
     deduplicated = deduplicate.run(context, config, *upstream)
     return overlap.run(context, config, *upstream, deduplicated)
+
+
+# As deduplication leaves it when there is nothing to drop.
+DEDUPLICATED = {"files": []}
+
+
+def compare(root, corpus, rule, bad=None, workers=1):
+    config = measured.config(root, corpus, overlap=rule)
+    upstream = measured.write(root, corpus, bad)
+    return overlap.run(measured.context(root, workers), config, *upstream, DEDUPLICATED)
 
 
 @pytest.fixture
@@ -87,6 +98,10 @@ def test_drops_and_their_evidence(tmp_path, rule):
         found = evidence[key]
         assert (found["test_set"], found["test_id"]) == ("test.jsonl", item)
         assert (found["jaccard"], found["kind"]) == (value, "test_set")
+        assert (found["containment"], found["items"]) == (None, 1)
+        texts = {r["id"]: r["text"] for parts in CORPUS.values() for part in parts for r in part}
+        passage = texts[key].encode()[found["start"] : found["end"]].decode()
+        assert passage == words(20, 0 if item == "q1" else 100)
         assert (drops[key]["rule"], drops[key]["stage"]) == ("test_set_overlap", "overlap")
         assert (drops[key]["value"], drops[key]["threshold"]) == (value, 0.8)
         assert (drops[key]["partner"], drops[key]["detail"]) == (item, "test.jsonl")
@@ -97,6 +112,15 @@ def test_drops_and_their_evidence(tmp_path, rule):
         "documents": 4, "test_set": 1, "title": 1, "titled": 3,
     }  # fmt: skip
     assert manifest["test_items"] == 2
+    assert manifest["test_sets"] == {
+        "test.jsonl": {
+            "items": 2,
+            "wordless": 0,
+            "documents_jaccard": len(copies),
+            "items_matched": len({evidence[key]["test_id"] for key in copies}),
+        }
+    }
+    assert not [f for f in manifest["files"] if f["path"].startswith(".work")]
     for parts in ("books/part-00000", "books/part-00001", "wikipedia/part-00000"):
         path = root / f"dropped/overlap/{parts}.parquet"
         assert pq.read_schema(path).equals(DROPPED)
@@ -109,7 +133,7 @@ def test_same_bytes_with_two_workers(tmp_path, rule):
     found = []
     for workers in (1, 2):
         root = tmp_path / str(workers)
-        run(root, CORPUS, rule, workers=workers)
+        compare(root, CORPUS, rule, workers=workers)
         files = sorted(p for p in root.rglob("*") if p.is_file())
         found.append(
             {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
@@ -118,30 +142,44 @@ def test_same_bytes_with_two_workers(tmp_path, rule):
 
 
 def test_without_test_sets_nothing_is_dropped(tmp_path):
-    manifest = run(tmp_path, CORPUS, Overlap())
+    manifest = compare(tmp_path, CORPUS, Overlap())
     assert read(tmp_path, "dropped/overlap") == []
-    assert manifest["test_items"] == 0
+    assert (manifest["test_items"], manifest["test_sets"]) == (0, {})
     assert len(manifest["files"]) == 6
 
 
 def test_titles_that_can_match_nothing_are_an_error(tmp_path, rule):
     corpus = {"wikipedia": [[row("wikipedia/0", words(30))]]}
     with pytest.raises(InputError, match="no document of the subset wikipedia has a 'title'"):
-        run(tmp_path / "out", corpus, rule)
+        compare(tmp_path / "out", corpus, rule)
 
 
 def test_a_changed_test_set_is_compared_again(tmp_path, rule):
     root = tmp_path / "out"
-    first = run(root, CORPUS, rule)
-    assert run(root, CORPUS, rule) == first
+    first = compare(root, CORPUS, rule)
+    assert compare(root, CORPUS, rule) == first
     (tmp_path / "test.jsonl").write_text(json.dumps({"text": "nothing like it"}) + "\n")
-    assert run(root, CORPUS, rule)["counts"]["test_set"] == 0
+    assert compare(root, CORPUS, rule)["counts"]["test_set"] == 0
 
 
 def test_a_bad_test_set_stops_before_any_work(tmp_path, rule):
     (tmp_path / "test.jsonl").write_text("")
     with pytest.raises(InputError, match="empty test set"):
-        run(tmp_path / "out", CORPUS, rule)
+        compare(tmp_path / "out", CORPUS, rule)
     (tmp_path / "test.jsonl").unlink()
     with pytest.raises(ConfigError, match="matches no file"):
-        run(tmp_path / "out", CORPUS, rule)
+        compare(tmp_path / "out", CORPUS, rule)
+
+
+def test_containment_leaves_what_the_papers_rule_does(tmp_path, rule):
+    both = replace(rule, containment=0.8)
+    alone = compare(tmp_path / "alone", CORPUS, rule, {"books/part-00000": [3]})
+    compare(tmp_path / "both", CORPUS, both, {"books/part-00000": [3]})
+    before, after = (read(tmp_path / name, "dropped/overlap") for name in ("alone", "both"))
+    kept = [r for r in after if r["rule"] != "test_set_containment"]
+    assert [r for r in before if r["rule"] == "test_set_overlap"] == [
+        r for r in kept if r["rule"] == "test_set_overlap"
+    ]
+    assert alone["counts"]["test_set"] == sum(r["rule"] == "test_set_overlap" for r in after)
+    # books/0 holds 8 of the 8 shingles of q1: not by Jaccard, which is 0.8 exactly.
+    assert {r["id"] for r in after} - {r["id"] for r in before} == {"books/0"}

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sentencepiece
 
 from massivetext.config import Config, Mixture, Subset
 from massivetext.config import Tokenizer as TokenizerConfig
@@ -171,6 +173,50 @@ def test_a_given_model_is_copied_and_another_one_encodes_anew(built, tmp_path):
     model.write_bytes(b"broken")
     with pytest.raises(ConfigError, match=r"mine\.model is not a whole SentencePiece model"):
         build(tmp_path / "out", config)
+
+
+def test_the_type_of_the_model_is_a_key_of_the_config(tmp_path):
+    config = replace(CONFIG, tokenizer=replace(CONFIG.tokenizer, model_type="unigram"))
+    tokenizer, tokens = build(tmp_path, config)
+    assert tokenizer["report"]["model_type"] == "unigram"
+    assert tokenizer["lossless"]
+    store = TokenStore.open(tmp_path, "books", tokens)
+    end = int(store.document_ends()[0])
+    encoder = Tokenizer.load(tmp_path / tokenizer["model"])
+    assert encoder.decode(store.slice(0, end - 1)) == SUBSETS["books"][0][0]
+    with pytest.raises(ValueError, match="model_type 'unigrams' is unknown; did you mean"):
+        TokenizerConfig(model_type="unigrams")
+
+
+def test_a_person_is_told_what_was_trained_on(tmp_path, capsys):
+    context = Context(tmp_path, Engine(workers=1), quiet=False)
+    train_tokenizer_stage(context, CONFIG, write(tmp_path))
+    lines = capsys.readouterr().err
+    assert re.search(r"trained on 30\.0 kB \(books 22\.5 kB, github 7\.5 kB\): \d+ doc", lines)
+    assert re.search(r"600 pieces in .* s, .* MB of memory", lines)
+
+
+def test_what_a_model_without_byte_fallback_loses_is_counted(tmp_path, capsys):
+    model = tmp_path / "mine.model"
+    with open(model, "wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["some plain words and more of them"] * 9),
+            model_writer=file,
+            vocab_size=40,
+            model_type="bpe",
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+    config = replace(CONFIG, tokenizer=TokenizerConfig(model=str(model)))
+    tokenizer, tokens = build(tmp_path / "out", config)
+    encoder = Tokenizer.load(model)
+    assert tokenizer["lossless"] is False
+    texts = [*TEXTS, *(text for parts in HELDOUT.values() for part in parts for text in part)]
+    lost = sum(int((encoder.encode(text) == encoder.unk_id).sum()) for text in texts)
+    assert tokens["counts"]["unknown_tokens"] == lost > 0
+    lines = capsys.readouterr().err
+    assert "warning: the model is not lossless: it has no byte fallback: " in lines
+    assert f"warning: {lost:,} tokens are <unk>" in lines
 
 
 def test_errors_name_the_stage_and_what_to_do(tmp_path):

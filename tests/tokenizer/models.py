@@ -1,10 +1,13 @@
 """Tiny tokenizers, trained once per run on a text that never changes."""
 
 import random
+import struct
+from collections.abc import Iterable
 from functools import cache
 
 from massivetext.presets import TOKENIZERS
 from massivetext.tokenizer.encode import Tokenizer
+from massivetext.tokenizer.model_file import PieceType
 from massivetext.tokenizer.train import train_model
 
 VOCAB_SIZE = 700
@@ -51,3 +54,30 @@ def plain(encoder: Tokenizer, text: str) -> list[int]:
     for i, part in enumerate(text.split("\u2581")):
         ids += escape * (i > 0) + processor.encode(part)
     return ids
+
+
+def handmade(pieces: Iterable[tuple[str, float]], special: Iterable[PieceType] = ()) -> Tokenizer:
+    """A BPE model of any pieces and scores, with byte fallback and no normalisation.
+
+    Ids: 0 <unk>, 1 </s>, 2 to 257 bytes, then one piece of each type of `special`, then `pieces`.
+    """
+    rows = [("<unk>", 0.0, PieceType.UNKNOWN), ("</s>", 0.0, PieceType.CONTROL)]
+    rows += [(f"<0x{byte:02X}>", 0.0, PieceType.BYTE) for byte in range(256)]
+    rows += [(f"special{kind}", 0.0, kind) for kind in special]
+    rows += [(text, score, PieceType.NORMAL) for text, score in pieces]
+    message = b"".join(_field(1, _piece(*row)) for row in rows)
+    message += _field(2, bytes([3 << 3, 2, 35 << 3 & 0x7F | 0x80, 2, 1]))  # BPE, byte_fallback
+    message += _field(3, bytes([3 << 3, 0, 4 << 3, 0]))  # no dummy prefix, spaces kept
+    return Tokenizer.load_bytes(message, "handmade.model")
+
+
+def _piece(text: str, score: float, kind: PieceType) -> bytes:
+    return _field(1, text.encode()) + b"\x15" + struct.pack("<f", score) + bytes([3 << 3, kind])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    size, head = len(content), bytearray([number << 3 | 2])
+    while size >= 0x80:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*head, size]) + content

@@ -8,8 +8,10 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
-from massivetext.errors import ConfigError, InputError
+from massivetext.errors import ConfigError, InputError, StageError
 from massivetext.presets import TOKENIZERS
+from massivetext.tokenizer import trainer
+from massivetext.tokenizer.encode import Tokenizer
 from massivetext.tokenizer.model_file import parse
 from massivetext.tokenizer.train import MAX_SENTENCE_BYTES, cut, train, train_model
 
@@ -48,7 +50,7 @@ def test_special_pieces_and_settings_of_each_preset():
         assert sum(processor.is_byte(i) for i in range(VOCAB_SIZE)) == 256
         spec = parse(model(name))
         assert (spec.model_type, spec.byte_fallback, spec.keeps_spaces) == ("bpe", True, True)
-        assert (spec.normalization, spec.charsmap) == (preset.normalization, name == "gopher")
+        assert (spec.normalization, spec.charsmap > b"") == (preset.normalization, name == "gopher")
     assert parse(model("palm", "unigram")).model_type == "unigram"
 
 
@@ -132,6 +134,45 @@ def test_errors_of_the_sample_come_through():
         train_model(["ab\udc00"], TOKENIZERS["chinchilla"], 300)
     with pytest.raises(ConfigError, match="did you mean 'unigram'"):
         train_model(["a"], TOKENIZERS["chinchilla"], 300, "unigrams")
+
+
+def test_there_is_a_piece_for_the_space_when_the_sample_has_none():
+    content, _ = train_model(
+        ["\u4e2d\u6587\u6ca1\u6709\u7a7a\u683c\n" * 9], TOKENIZERS["palm"], 270
+    )
+    encoder = Tokenizer.load_bytes(content, "chinese")
+    assert encoder.lossless
+    assert encoder.decode(encoder.encode("\u4e2d a  b ")) == "\u4e2d a  b "
+
+
+@pytest.mark.parametrize("model_type", ["bpe", "unigram"])
+def test_whoever_watches_sees_the_sample_read_and_the_pieces_found(model_type):
+    seen = []
+    report = train_model(
+        texts(),
+        TOKENIZERS["chinchilla"],
+        VOCAB_SIZE,
+        model_type,
+        lambda read, trained: seen.append((read, trained)),
+    )[1]
+    reading = [read for read, trained in seen if trained == 0]
+    assert reading == sorted(reading)
+    assert reading[0] < reading[-1] == report.text_bytes
+    shares = [trained for _, trained in seen if trained > 0]
+    assert shares
+    assert all(0 < share <= 1 for share in shares)
+    assert shares == sorted(shares)
+    assert report.seconds > 0
+    assert report.peak_rss_bytes > 1_000_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_killed_trainer_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(trainer, "PROCESS", script)
+    with pytest.raises(StageError, match=r"ended with code -9 .*set tokenizer\.sample_bytes lower"):
+        train_model(texts(), TOKENIZERS["chinchilla"], VOCAB_SIZE)
 
 
 def test_a_model_file_that_is_no_message_is_a_value_error():

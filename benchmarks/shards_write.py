@@ -1,0 +1,100 @@
+"""Rows of shards.py: the stage that writes shards from token stores, and its memory."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from processes import Finished, python
+from report import Bench, Row, median
+
+from massivetext.presets import MIXTURES
+
+SCRIPT = Path(__file__).parent / "contenders" / "massivetext_mix.py"
+VOCAB_SIZE, EOS, PAD = 32_000, 1, 0
+DOCUMENT = 1000
+PART_TOKENS = 20_000_000
+ITEM = 2
+
+
+def write(bench: Bench) -> None:
+    """Token stores of MassiveText's subsets, as random ids, to shards of 2,048 + 1 tokens."""
+    sizes = (4_000_000, 20_000_000) if bench.quick else (200_000_000, 2_000_000_000)
+    peaks = []
+    for size in sizes:
+        repetitions = bench.repetitions if size == sizes[0] else 1
+        runs, idle = _runs(bench, size, repetitions)
+        peaks.append(_report(bench, size, runs, idle))
+        shutil.rmtree(bench.folder / "output")
+    growth = peaks[1] / peaks[0]
+    what = f"memory, {sizes[1] / 1e6:,.0f} MB / {sizes[0] / 1e6:,.0f} MB"
+    bench.report.add(Row("write", what, growth, "x", at_most=1.15))
+
+
+def _runs(bench: Bench, size: int, repetitions: int) -> tuple[list[Finished], list[Finished]]:
+    """Return runs that write `size` bytes of tokens, and runs that find them written."""
+    root = bench.folder / "output"
+    tokens = bench.folder / "tokens.json"
+    tokens.write_text(json.dumps(_stores(root, size)))
+    arguments = [str(SCRIPT), str(root), str(tokens), str(size // ITEM)]
+    runs, idle = [], []
+    for _ in range(repetitions):
+        for name in ("shards", "manifests"):
+            shutil.rmtree(root / name, ignore_errors=True)
+        runs.append(python(arguments, watch=True))
+        idle.append(python(arguments))
+    return runs, idle
+
+
+def _report(bench: Bench, size: int, runs: list[Finished], idle: list[Finished]) -> int:
+    """Add the rows of one size; return the peak of a worker."""
+    wall, start = [run.seconds for run in runs], [run.seconds for run in idle]
+    busy = median([run.cpu_seconds for run in runs]) - median([run.cpu_seconds for run in idle])
+    peak = max(max(memory.rss for memory in run.workers.values()) for run in runs)
+    # Pages of the token stores that lie in the page cache count as a process's own once it maps
+    # them, so `rss` is the stricter of the two.
+    proportional = max(max(memory.pss for memory in run.workers.values()) for run in runs)
+    detail: dict[str, Any] = {"bytes": size, "seconds": wall, "start": start, "cpu_seconds": busy}
+    what = f"{size / 1e6:,.0f} MB of tokens"
+    rate = size / 1e6 / (median(wall) - median(start))
+    bench.report.add(Row("write", f"{what}, 1 worker", rate, "MB/s", detail=detail))
+    rate = size / 1e6 / busy
+    bench.report.add(Row("write", f"{what}, by CPU time", rate, "MB/s", at_least=150))
+    detail = {"pss_bytes": proportional, "driver_rss_bytes": max(run.driver.rss for run in runs)}
+    note = "" if peak else "no worker was seen"
+    row = Row("write", f"{what}, peak of a worker", peak / 1e6 or None, "MB", at_most=1000)
+    bench.report.add(Row(**{**vars(row), "note": note, "detail": detail}))
+    return peak
+
+
+def _stores(root: Path, size: int) -> dict[str, Any]:
+    """Write token stores of `size` bytes, shared as Gopher's mixture; return their manifest."""
+    random = np.random.default_rng(1)
+    block = random.integers(2, VOCAB_SIZE, PART_TOKENS).astype("<u2")
+    block[DOCUMENT - 1 :: DOCUMENT] = EOS
+    subsets = {}
+    weights = MIXTURES["gopher"]
+    for name, weight in weights.items():
+        # One more than the budget takes, so that no subset begins a second epoch.
+        left = int(size / ITEM * weight / sum(weights.values())) // DOCUMENT * DOCUMENT + 4000
+        total, parts = left, []
+        while left:
+            tokens = min(left, PART_TOKENS)
+            path = root / "tokens" / name / f"part-{len(parts):05d}.tokens"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            block[:tokens].tofile(path)
+            ends = np.arange(DOCUMENT, tokens + 1, DOCUMENT, dtype="<u8")
+            ends.tofile(path.with_suffix(".documents"))
+            relative = str(path.relative_to(root))
+            parts.append({"path": relative, "tokens": tokens, "documents": len(ends)})
+            left -= tokens
+        documents = total // DOCUMENT
+        subsets[name] = {
+            "documents": documents, "tokens": total, "text_bytes": 4 * total, "parts": parts,
+        }  # fmt: skip
+    return {
+        "vocab_size": VOCAB_SIZE, "dtype": "uint16", "eos_id": EOS, "pad_id": PAD,
+        "tokenizer_sha256": "", "key": "", "depends": {}, "files": [], "subsets": subsets,
+        "heldout": {},
+    }  # fmt: skip
