@@ -11,9 +11,12 @@ from peers import Contender, Environment, in_turns
 from report import Bench, Row, median
 
 from massivetext import shards
+from massivetext.errors import StageError
 from massivetext.tfrecord import layout
 
 TENSORFLOW = Environment("tensorflow", ("tensorflow-cpu==2.21.0",))
+
+TF_RECORDS, TF_BATCHES = "tf.data by records", "tf.data by batches"
 
 LENGTH, VOCAB_SIZE = 2048, 32_000
 SHARD_RECORDS = 16_384
@@ -29,11 +32,14 @@ def read(bench: Bench) -> None:
     chosen = 2000 if bench.quick else 200_000
     contenders = [
         Contender("massivetext", "massivetext_read.py", options={**options, "random": chosen}),
-        Contender("tf.data", "tfdata_read.py", TENSORFLOW, options),
+        *(
+            Contender(name, "tfdata_read.py", TENSORFLOW, {**options, "whole": name == TF_BATCHES})
+            for name in (TF_RECORDS, TF_BATCHES)
+        ),
     ]
     nothing = corpora.write_jsonl(bench.folder / "none.jsonl", [])
     results = in_turns(contenders, nothing, bench.repetitions, bench.report.body["peers"])
-    ours, theirs = results["massivetext"], results["tf.data"]
+    ours = results["massivetext"]
     seconds = median([run["seconds"] for run in ours])
     detail: dict[str, Any] = {"bytes": size, "records": total, "seconds": seconds}
     rate = size / 1e6 / seconds
@@ -43,17 +49,22 @@ def read(bench: Bench) -> None:
     rate = chosen / median([run["random_seconds"] for run in ours])
     what = "one by one at random, CRC on"
     bench.report.add(Row("read", what, rate, "records/s", at_least=60_000))
-    if not theirs:
-        why = bench.report.body["peers"]["tf.data"]["note"]
-        bench.report.add(Row("read", "times tf.data", None, "x", at_least=5, note=why))
-        return
-    if {run["sum"] for run in ours} != {run["sum"] for run in theirs}:
-        raise shards.InputError("tf.data and massivetext read different tokens")
-    other = median([run["seconds"] for run in theirs])
-    bench.report.add(Row("read", "tf.data, in order", total / other, "records/s"))
-    detail = {"wall": median([run["wall_seconds"] for run in theirs])}
-    detail["wall_massivetext"] = median([run["wall_seconds"] for run in ours])
-    bench.report.add(Row("read", "times tf.data", other / seconds, "x", at_least=5, detail=detail))
+    for name in (TF_RECORDS, TF_BATCHES):
+        theirs, times = results[name], f"times {name}"
+        if not theirs:
+            why = bench.report.body["peers"][name]["note"]
+            bench.report.add(Row("read", times, None, "x", at_least=5, note=why))
+            continue
+        if {run["sum"] for run in ours} != {run["sum"] for run in theirs}:
+            raise StageError(f"{name} and massivetext read different tokens")
+        other = median([run["seconds"] for run in theirs])
+        walls = {
+            "massivetext": median([run["wall_seconds"] for run in ours]),
+            name: median([run["wall_seconds"] for run in theirs]),
+        }
+        bench.report.add(Row("read", f"{name}, in order", total / other, "records/s"))
+        detail = {"wall_seconds": walls}
+        bench.report.add(Row("read", times, other / seconds, "x", at_least=5, detail=detail))
 
 
 def jump(bench: Bench) -> None:

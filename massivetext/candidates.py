@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-ALL_PAIRS = 64
+ALL_PAIRS = 256
 WINDOW = 16
 PAIRS_A_BATCH = 1 << 20
 # Of n bands that all differ, about one in so many is taken for one that occurs again.

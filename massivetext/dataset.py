@@ -7,6 +7,7 @@ Layout (DESIGN: every stage materialised, evidence beside it):
     dead/<stage>/*.parquet        records that could not be read or processed
     sketches/<subset>/*.parquet   hashes and MinHash bands of the documents that passed the rules
     shingles/<subset>/*.parquet   hashes by which later builds find duplicates of what is left
+    spans/<subset>/*.parquet      repeated spans that are cut out of the text
     duplicates/ overlaps/         who duplicates whom; which test item a document copies
     documents/<subset>/*.parquet  what is left: the training documents
     heldout/<subset>/*.parquet    documents set aside for evaluation

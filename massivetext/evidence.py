@@ -89,6 +89,7 @@ def _story(root: Path, document: dict[str, Any]) -> str:
         else:
             told += f"closest verified partner {partner}, Jaccard {row['jaccard']:.4f}"
         lines.append(told)
+    lines += _cuts(document["text"], _find(root / "spans" / subset, key))
     if not dropped:
         for kind, meaning in (
             ("documents", "kept for training"),
@@ -99,6 +100,19 @@ def _story(root: Path, document: dict[str, Any]) -> str:
         if len(lines) and not any("KEPT" in line for line in lines):
             lines.append("  passed every stage that has run so far")
     return "\n".join(lines)
+
+
+def _cuts(text: str, cuts: list[dict[str, Any]]) -> list[str]:
+    """Return what span deduplication took out of a document, and where the first copy stays."""
+    if not cuts:
+        return []
+    first = min(cuts, key=lambda cut: cut["start"])
+    size = sum(cut["stop"] - cut["start"] for cut in cuts)
+    words = text.encode()[first["start"] : first["stop"]].decode("utf-8", "replace")
+    return [
+        f"  CUT: {len(cuts):,} repeated spans, {size:,} bytes; the first: {excerpt(words)}",
+        f"    stays in row {first['survivor_row']} of measured/{first['survivor_part']}.parquet",
+    ]
 
 
 def _inline(key: str) -> str:

@@ -20,6 +20,7 @@ from .errors import InputError
 
 VARINT_BYTES = 6
 MAX_INTEGER = 2 ** (7 * VARINT_BYTES) - 1
+CRC_RECORDS = 64
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -50,6 +51,7 @@ class Layout:
         self.offsets = {name: offset + shift for name, offset in self.offsets.items()}
         self.example_bytes = len(example)
         self.record_bytes = len(framed)
+        self._frame = framed[:12]
         self.constant = np.frombuffer(framed[: self.offsets["tokens"]], np.uint8)
         self.dtype = np.dtype(
             {
@@ -65,6 +67,14 @@ class Layout:
                     *(self.offsets[name] for name in ("epoch", "sequence", "subset", "tokens")),
                     self.record_bytes - 4,
                 ],
+                "itemsize": self.record_bytes,
+            }
+        )
+        self._example = np.dtype(
+            {
+                "names": ["example"],
+                "formats": [f"V{self.example_bytes}"],
+                "offsets": [12],
                 "itemsize": self.record_bytes,
             }
         )
@@ -111,9 +121,7 @@ class Layout:
             if bad.any():
                 self._fail(path, first + int(bad.argmax()), "its CRC-32C is wrong")
         return (
-            np.ascontiguousarray(records["tokens"]).astype(
-                self.tokens.newbyteorder("="), copy=False
-            ),
+            records["tokens"].astype(self.tokens.newbyteorder("=")),
             _integers(records["subset"]),
             _integers(records["sequence"]),
             _integers(records["epoch"]),
@@ -129,6 +137,8 @@ class Layout:
         """
         start = record * self.record_bytes
         if check:
+            if data[start : start + len(self._frame)] != self._frame:
+                self._fail(path, record, "its frame is damaged")
             stored = int.from_bytes(
                 data[start + self.record_bytes - 4 : start + self.record_bytes], "little"
             )
@@ -145,11 +155,12 @@ class Layout:
         )
 
     def _crcs(self, records: npt.NDArray[np.void]) -> npt.NDArray[np.uint32]:
-        view = np.ascontiguousarray(records).view(np.uint8).data
-        value, size = google_crc32c.value, self.record_bytes
-        starts = range(12, len(view), size)
-        crcs = [value(bytes(view[at : at + self.example_bytes])) for at in starts]
-        crc = np.array(crcs, np.uint32)
+        crc = np.empty(len(records), np.uint32)
+        examples = records.view(self._example)["example"]
+        for start in range(0, len(records), CRC_RECORDS):
+            # The CRC takes nothing but `bytes`: some are made at a time.
+            some = examples[start : start + CRC_RECORDS].tolist()
+            crc[start : start + CRC_RECORDS] = list(map(google_crc32c.value, some))
         return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)
 
 

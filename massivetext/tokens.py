@@ -10,6 +10,7 @@ the context of the first token. Sequence i of length L is `stream[i * L : i * L 
 neighbours share one token, so in an epoch every stored token is a target exactly once.
 """
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,8 @@ from .errors import ConfigError, VerifyError, nearest
 HELDOUT = "heldout/"
 # Well below the number of maps that Linux gives a process (65,530).
 OPEN_FILES = 1024
+# Well below the number of files that a process may usually have open (1,024).
+OPEN_DESCRIPTORS = 256
 
 
 def close_documents(tokens: np.ndarray, offsets: np.ndarray, eos_id: int) -> np.ndarray:
@@ -35,7 +38,7 @@ def close_documents(tokens: np.ndarray, offsets: np.ndarray, eos_id: int) -> np.
 
 
 class TokenStore:
-    """A subset's tokens as one stream, mapped into memory: nothing is read before it is used.
+    """A subset's tokens as one stream: nothing is read before it is used, and nothing is kept.
 
     Attributes:
       documents: number of documents.
@@ -54,6 +57,7 @@ class TokenStore:
         self._maps = [_map(root / part["path"], self.dtype, part["tokens"]) for part in self._parts]
         self._ends = np.cumsum([0, *(len(tokens) for tokens in self._maps)])
         self._document_starts = np.cumsum([0, *(part["documents"] for part in self._parts)])
+        self._descriptor = lru_cache(OPEN_DESCRIPTORS)(self._open_part)
         self._document_map = lru_cache(OPEN_FILES)(self._open_documents)
         if len(self) != entry["tokens"]:
             raise VerifyError(
@@ -83,7 +87,11 @@ class TokenStore:
     def slice(self, start: int, stop: int) -> np.ndarray:
         """Return stored tokens `start` to `stop` (without the stream's first EOS), read-only.
 
-        A view of the file where one part holds them all, else a copy.
+        Read, not mapped: the pages that a map touches count as a process's own, and where the
+        system keeps files in large pages, some sequences of each are the whole store.
+
+        Raises:
+          VerifyError: a file has become shorter since it was opened.
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"tokens {start} to {stop} of {len(self)}")
@@ -92,7 +100,9 @@ class TokenStore:
         first = int(np.searchsorted(self._ends, start, "right")) - 1
         last = int(np.searchsorted(self._ends, stop, "left")) - 1
         pieces = [
-            self._maps[i][max(start - self._ends[i], 0) : stop - self._ends[i]]
+            self._read(
+                i, max(start - self._ends[i], 0), min(stop, self._ends[i + 1]) - self._ends[i]
+            )
             for i in range(first, last + 1)
         ]
         return pieces[0] if first == last else np.concatenate(pieces)
@@ -150,9 +160,33 @@ class TokenStore:
             out[here] = self._maps[i][positions[here] - self._ends[i]]
         return out
 
+    def _read(self, i: int, start: int, stop: int) -> np.ndarray:
+        size = self.dtype.itemsize
+        count = int(stop - start) * size
+        data = os.pread(self._descriptor(i).number, count, int(start) * size)
+        if len(data) != count:
+            raise VerifyError(
+                f"{self._root / self._parts[i]['path']} became shorter while it was read; delete "
+                "manifests/tokens.json and build again"
+            )
+        return np.frombuffer(data, self.dtype)
+
+    def _open_part(self, i: int) -> "_Descriptor":
+        return _Descriptor(os.open(self._root / self._parts[i]["path"], os.O_RDONLY))
+
     def _open_documents(self, i: int) -> np.ndarray:
         path = (self._root / self._parts[i]["path"]).with_suffix(".documents")
         return _map(path, np.dtype("<u8"), self._parts[i]["documents"])
+
+
+class _Descriptor:
+    """A file open for reading, closed when nobody holds it."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
 
 
 def _map(path: Path, dtype: np.dtype, count: int) -> np.ndarray:

@@ -71,9 +71,9 @@ class ProposePairs(beam.DoFn):
 
     def process(self, group: tuple[int, pa.Table]) -> Iterable[pa.RecordBatch]:
         partition, table = group
-        columns = self._repeated(table)
+        bands, ranks, numbers = self._repeated(table)
         del table, group
-        pieces, large = propose(*columns, first_new=self.files.numbering.first_own)
+        pieces, large = propose(bands, ranks, numbers, self.files.numbering.first_own)
         path = self.files.work / "candidates" / "buckets" / f"{partition}.json"
         write_json(path, {"large_buckets": large.buckets, "uncompared_pairs": large.uncompared})
         for pairs in pieces:

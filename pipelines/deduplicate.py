@@ -150,7 +150,7 @@ class Steps:
     def execute(self, name: str, ticks: int, build: Callable[[beam.Pipeline], None]) -> None:
         """Run the pipeline of a step that counts up to `ticks` parts and partitions."""
         with Progress(
-            f"dedup. {name}",
+            f"dedup {name}",
             ticks,
             lambda: min(ticks, self.files.ticks(name)),
             unit=lambda count: f"{count:.3g}",

@@ -75,6 +75,8 @@ def split_by_key(
 ) -> Iterator[tuple[int, pa.Table]]:
     """Yield each partition that has rows with its rows, in the order of `batches`."""
     table = _concatenate([pa.Table.from_batches([batch]) for batch in batches])
+    # What is given away with the call is free again as soon as the rows are in their new order.
+    del batches
     if key not in table.column_names:
         raise ValueError(
             f"exchange by {key!r}, but the columns are {', '.join(table.column_names)}"
@@ -86,9 +88,10 @@ def split_by_key(
             "uint32 without nulls"
         )
     values = keys.to_numpy()
-    numbers = values % values.dtype.type(partitions)
     # The narrowest type lets numpy sort by radix.
-    numbers = numbers.astype(np.uint16 if partitions <= 1 << 16 else np.uint32)
+    narrow = np.uint16 if partitions <= 1 << 16 else np.uint32
+    numbers = (values % values.dtype.type(partitions)).astype(narrow)
+    del keys, values
     order = np.argsort(numbers, kind="stable")
     table = table.take(pa.array(order))
     present, starts = np.unique(numbers[order], return_index=True)
@@ -134,6 +137,10 @@ class _Spill(beam.DoFn):
         for pair in self._flush():
             yield WindowedValue(pair, GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
+    def _take(self) -> list[pa.RecordBatch]:
+        batches, self._batches, self._bytes = self._batches, [], 0
+        return batches
+
     def _flush(self) -> list[tuple[int, Reference]]:
         if not self._batches:
             return []
@@ -144,7 +151,7 @@ class _Spill(beam.DoFn):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with pa.OSFile(str(path), "wb") as file:
-                for number, table in split_by_key(self._batches, self.key, self.partitions):
+                for number, table in split_by_key(self._take(), self.key, self.partitions):
                     start = file.tell()
                     with pa.ipc.new_stream(file, table.schema) as writer:
                         writer.write_table(table)
@@ -153,7 +160,6 @@ class _Spill(beam.DoFn):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             raise OSError(error.errno, f"cannot write a spill file: {error}", str(path)) from error
-        self._batches, self._bytes = [], 0
         # The allocator would keep what it held, several buffers' worth, in every worker.
         pa.default_memory_pool().release_unused()
         return references

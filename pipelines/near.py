@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from massivetext.dataset import write_json
 from massivetext.document import text_buffers
+from massivetext.errors import StageError
 from massivetext.minhash import jaccard_pairs
 from massivetext.shingles import shingle_hashes, sort_unique
 from massivetext.unionfind import UnionFind
@@ -206,6 +207,11 @@ class Verify(beam.DoFn):
         pair = np.flatnonzero(a != b)
         pair = pair[np.lexsort((b[pair], a[pair]))]
         left, right = np.searchsorted(number, a[pair]), np.searchsorted(number, b[pair])
+        ends = np.concatenate([left, right]), np.concatenate([a[pair], b[pair]])
+        if (np.take(number, ends[0], mode="clip") != ends[1]).any():
+            raise StageError(
+                "shingles of candidate documents were lost on their way to be compared"
+            )
         values, starts = _flat_lists(table.column("shingles"), self.files.work)
         similarity = jaccard_pairs(values, starts, document[left], document[right])
         above = similarity > self.threshold

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from massivetext.config import Train
-from massivetext.dataset import sha256_json
-from massivetext.errors import ConfigError
+from massivetext.dataset import read_json, sha256_file, sha256_json
+from massivetext.errors import ConfigError, InputError
 from massivetext.shards import RecordFiles, Records, Shards
 
 from .loss import PADDING
@@ -35,6 +36,29 @@ def to_batch(records: Records) -> Batch:
 def fingerprint(shards: Shards) -> str:
     """Return the sha256 of the shards' manifest, which holds the sha256 of every file."""
     return sha256_json(shards.manifest)
+
+
+def require_same_build(root: Path, shards: Shards) -> None:
+    """Refuse shards that are not those of the build in `root`, as far as the build is there.
+
+    Raises:
+      InputError: their manifest is not the one that was written, or the tokenizer is another.
+    """
+    path = shards.folder / "manifest.json"
+    stage = root / "manifests" / "shards.json"
+    if stage.exists():
+        written = {entry["path"]: entry["sha256"] for entry in read_json(stage)["files"]}
+        if written.get("shards/manifest.json") != sha256_file(path):
+            raise InputError(
+                f"{path} is not the manifest that the build wrote (its sha256 is another): restore "
+                f"it, or delete {stage} and build again"
+            )
+    tokenizer = root / "tokenizer" / "tokenizer.model"
+    if tokenizer.exists() and sha256_file(tokenizer) != shards.manifest["tokenizer_sha256"]:
+        raise InputError(
+            f"the shards in {shards.folder} were made with another tokenizer than {tokenizer}; "
+            "build again"
+        )
 
 
 def require_enough(train: Train, shards: Shards) -> None:

@@ -25,7 +25,7 @@ from massivetext.progress import human_seconds
 from massivetext.shards import Shards
 
 from .checkpoint import Checkpoints
-from .data import batches, fingerprint, require_enough
+from .data import batches, fingerprint, require_enough, require_same_build
 from .evaluate import evaluate_params, make_score
 from .flops import flops_per_token
 from .metrics import Metrics, say
@@ -64,7 +64,7 @@ def train(root: Path, config: Config, *, quiet: bool = False) -> TrainResult:
     Raises:
       ConfigError: more steps than the shards hold; or a checkpoint of another model, other shards
         or another recipe is in the way.
-      InputError: shards or checkpoint are missing or corrupt.
+      InputError: shards or checkpoint are missing or corrupt, or the shards are of another build.
       StageError: stopped by a signal, unable to write, or diverged; what was done is kept.
     """
     began = time.monotonic()
@@ -72,6 +72,7 @@ def train(root: Path, config: Config, *, quiet: bool = False) -> TrainResult:
 
     # The data and the model.
     shards = Shards.open(root / "shards")
+    require_same_build(root, shards)
     require_enough(plan, shards)
     length = shards.manifest["sequence_length"]
     batch_tokens = plan.batch_size * length

@@ -2,8 +2,8 @@
 
     python massivetext_mix.py ROOT TOKENS.json BUDGET
 
-`TOKENS.json` is the manifest of the stores in ROOT; BUDGET is in tokens. It is a program of its own,
-not a contender: the caller watches its time and memory.
+`TOKENS.json` is the manifest of the stores in ROOT; BUDGET is in tokens. It is a program of its
+own, not a contender: the caller watches its time and memory.
 """
 
 import json

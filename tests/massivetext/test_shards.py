@@ -1,12 +1,14 @@
 """Reading shards: any record at once, and a clear error for every kind of damage."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from massivetext import shards as shards_module
 from massivetext.config import Mixture
 from massivetext.config_file import to_dict
 from massivetext.dataset import sha256_file
@@ -145,14 +147,72 @@ def test_held_out_records(made):
         shards.heldout("cc")
 
 
+def test_the_folder_or_its_manifest_is_opened(made, tmp_path):
+    whole = shards_module.open(made).read(0, 90).tokens
+    (made / "other.json").write_text((made / "manifest.json").read_text())
+    for manifest in (str(made), made / "manifest.json", made / "other.json"):
+        assert np.array_equal(shards_module.open(manifest)[57], whole[57])
+    (made / "other.json").unlink()
+    with pytest.raises(InputError, match=r"manifest.json is missing; run massivetext mix first"):
+        shards_module.open(tmp_path / "nowhere" / "manifest.json")
+
+
+def test_records_are_numbered_as_in_a_list(made):
+    shards = shards_module.open(made)
+    whole = shards.read(0, 90).tokens
+    assert np.array_equal(shards[-1], whole[89])
+    assert np.array_equal(shards[-90], whole[0])
+    assert np.array_equal(shards[np.int32(41)], whole[41])
+    assert np.array_equal(shards[38:42], whole[38:42])
+    assert np.array_equal(shards[-3:], whole[87:])
+    assert shards[50:10].shape == (0, LENGTH + 1)
+    assert [row.tolist() for row in shards] == whole.tolist()
+
+
 def test_records_outside_are_refused(made):
     shards = Shards.open(made)
-    for k in (-1, 90):
-        with pytest.raises(IndexError):
+    for k in (-91, 90, 10**30):
+        with pytest.raises(IndexError, match="outside the 90 records"):
             shards[k]
     for start, stop in [(-1, 3), (5, 4), (0, 91)]:
         with pytest.raises(IndexError):
             shards.read(start, stop)
+    with pytest.raises(ValueError, match="step 1, not 2"):
+        shards[::2]
+    with pytest.raises(TypeError):
+        shards[1.0]
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3, 6])
+def test_readers_share_each_step(made, readers):
+    shards = Shards.open(made)
+    for step in range(90 // 6):
+        parts = [shards.batch(step, 6, reader, readers) for reader in range(readers)]
+        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        for got, expected in zip(columns, shards.read(6 * step, 6 * step + 6), strict=True):
+            assert np.array_equal(got, expected)
+
+
+def test_batches_that_cannot_be_shared(made):
+    shards = Shards.open(made)
+    for size, readers in [(6, 4), (0, 1), (6, 0), (2, 4)]:
+        with pytest.raises(ValueError, match="cannot be shared by"):
+            shards.batch(0, size, 0, readers)
+    for reader in (-1, 2):
+        with pytest.raises(ValueError, match="outside"):
+            shards.batch(0, 6, reader, 2)
+    for step in (-1, 15):
+        with pytest.raises(IndexError):
+            shards.batch(step, 6)
+
+
+def test_other_processes_open_the_files_anew(made):
+    shards = Shards.open(made)
+    shards.read(0, 90)
+    for files in (shards, shards.heldout("c")):
+        copied = pickle.loads(pickle.dumps(files))
+        assert np.array_equal(copied[1], files[1])
+        assert len(copied) == len(files)
 
 
 @pytest.mark.parametrize("byte", [0, 11, 12, 60, RECORD.record_bytes - 1])
@@ -165,9 +225,8 @@ def test_a_flipped_bit_names_shard_record_and_byte(copy, byte):
     message = rf"train-00001-of-00003.tfrecord: record 17 at byte {offset:,}"
     with pytest.raises(InputError, match=message):
         Shards.open(copy).read(30, 90)
-    if byte >= 12:
-        with pytest.raises(InputError, match=message):
-            Shards.open(copy)[57]
+    with pytest.raises(InputError, match=message):
+        Shards.open(copy)[57]
     assert len(Shards.open(copy).read(30, 57).tokens) == 27
     with pytest.raises(VerifyError, match=message):
         list(verify(copy, quiet=True))
@@ -194,7 +253,8 @@ def test_truncated_missing_and_long_shards(copy):
     with pytest.raises(InputError, match="11 whole records of 10;"):
         Shards.open(copy)
     path.unlink()
-    with pytest.raises(InputError, match=r"00002-of-00003.tfrecord is missing"):
+    message = r"00002-of-00003.tfrecord is missing .*, with the records 80 to 89 of all"
+    with pytest.raises(InputError, match=message):
         Shards.open(copy)
     with pytest.raises(VerifyError, match="is missing"):
         list(verify(copy, quiet=True))
@@ -209,6 +269,101 @@ def test_manifests_that_cannot_be_read(copy, tmp_path):
     edit(copy, lambda manifest: manifest.pop("format"))
     with pytest.raises(InputError, match="not a manifest of shards"):
         Shards.open(copy)
+
+
+def test_a_shard_that_changes_after_opening(copy):
+    shards = Shards.open(copy)
+    path = shard(copy, 1)
+    data = path.read_bytes()
+    path.write_bytes(data[: -5 * RECORD.record_bytes])
+    message = "00001-of-00003.tfrecord has .*: 35 whole records of 40"
+    with pytest.raises(InputError, match=message):
+        shards[40]
+    path.unlink()
+    with pytest.raises(InputError, match=r"missing .*, with the records 40 to 79 of all"):
+        shards.read(30, 50)
+    assert len(shards.read(0, 40).tokens) == 40
+
+
+def alone_and_in_a_range(folder, k, message):
+    with pytest.raises(InputError, match=message):
+        Shards.open(folder)[k]
+    with pytest.raises(InputError, match=message):
+        Shards.open(folder).read(k, k + 1)
+
+
+def test_shards_of_another_tokenizer(copy):
+    """A whole shard, with right CRC, whose ids this vocabulary does not have."""
+
+    def other(row, tokens, *_):
+        tokens[row] = 999
+        tokens[row, 3] = 1000
+
+    rewrite(copy, 1, 17, other)
+    offset = 17 * RECORD.record_bytes
+    message = rf"00001-of.*: record 17 at byte {offset:,} \(record 57 of all\): a token is outside"
+    alone_and_in_a_range(copy, 57, message)
+    assert Shards.open(copy)[56].max() < 1000
+    edit(copy, lambda manifest: manifest.update(vocab_size=1001))
+    assert Shards.open(copy)[57].max() == 1000
+    edit(copy, lambda manifest: manifest.update(vocab_size=1000))
+    assert Shards.open(copy, check=False)[57].max() == 1000
+
+
+def test_shards_of_another_run(copy):
+    rewrite(copy, 1, 17, lambda row, tokens, subset, *_: subset.__setitem__(row, 3))
+    offset = 17 * RECORD.record_bytes
+    message = rf"00001-of.*: record 17 at byte {offset:,} \(record 57 of all\): its subset index 3"
+    with pytest.raises(InputError, match=message):
+        Shards.open(copy).read(50, 60)
+    rewrite(copy, 1, 17, beyond)
+    edit(copy, lambda manifest: manifest["subsets"][0].update(available_tokens=480))
+    rewrite(copy, 1, 17, lambda row, tokens, subset, *_: subset.__setitem__(row, 0))
+    message = rf"00001-of.*: record 17 at byte {offset:,} .*it lies behind the subset's tokens"
+    with pytest.raises(InputError, match=message):
+        Shards.open(copy).read(50, 60)
+    edit(copy, lambda manifest: manifest["subsets"][0].update(available_tokens=481))
+    assert Shards.open(copy).read(50, 60).targets[7] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.pop("vocab_size"), "vocab_size is missing"),
+        (lambda m: m.update(sequence_length="8"), "sequence_length is '8'"),
+        (lambda m: m.update(sequence_length=True), "sequence_length is True"),
+        (lambda m: m.update(sequence_length=0), "sequence_length is 0"),
+        (lambda m: m.update(sequence_length=9), "record_bytes is 1.., but a record of 9"),
+        (lambda m: m.update(dtype="uint32"), "record_bytes is .* tokens of uint32 has"),
+        (
+            lambda m: m.update(dtype="int64"),
+            "sequence_length is 8 and dtype 'int64' .of uint16, uint32",
+        ),
+        (lambda m: m.update(files=[3]), r"files\[0\] is not an object"),
+        (
+            lambda m: m["files"][1].update(records=39),
+            r"files\[1\] .train-00001.* has 4,760 bytes; its",
+        ),
+        (lambda m: m["files"][1].update(records=-1), r"files\[1\].records is -1"),
+        (lambda m: m["files"].pop(), "its files hold 80 records; sequences is 90"),
+        (lambda m: m["files"].insert(0, m["files"][0]), r"files\[1\]: train-00000.* listed twice"),
+        (lambda m: m["subsets"].reverse(), r"subsets\[0\].index is 2"),
+        (lambda m: m["heldout"]["c"].update(sequences=4), "heldout.c .heldout/c.tfrecord. has"),
+        (lambda m: m["heldout"].update(z=m["heldout"].pop("c")), "heldout.z is of no subset"),
+        (lambda m: m.update(heldout=[]), "heldout is .*it changed after it was written"),
+    ],
+)
+def test_manifests_edited_by_hand(copy, change, message):
+    edit(copy, change)
+    with pytest.raises(InputError, match=rf"manifest.json: {message}"):
+        Shards.open(copy)
+
+
+def test_manifests_that_are_not_json(copy):
+    for broken in (b"{", b'{"a": "\xff"}'):
+        (copy / "manifest.json").write_bytes(broken)
+        with pytest.raises(InputError, match=r"manifest.json is not valid JSON"):
+            Shards.open(copy)
 
 
 def test_verify_proves_sound_shards(made):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massivetext.errors import InputError
-from massivetext.tfrecord import MAX_INTEGER, layout, masked_crc
+from massivetext.tfrecord import CRC_RECORDS, MAX_INTEGER, layout, masked_crc
 
 
 def example_class():
@@ -118,6 +118,17 @@ def test_the_widths_and_bytes_of_the_format():
 def test_masked_crc_of_a_known_string():
     # CRC-32C of "123456789" is 0xE3069283 (RFC 3720); rotated by 15 and offset.
     assert masked_crc(b"123456789") == (0x2507C60D + 0xA282EAD8) % 2**32
+
+
+@pytest.mark.parametrize("row", [0, CRC_RECORDS - 1, CRC_RECORDS, 2 * CRC_RECORDS])
+def test_many_records_have_the_crc_of_each_alone(row):
+    columns, records = encode(n=2 * CRC_RECORDS + 1)
+    [alone] = layout(9, "uint16").encode(*(column[row : row + 1] for column in columns))
+    assert records[row].tobytes() == alone.tobytes()
+    records = records.copy()
+    records["tokens"][row, 3] ^= 1
+    with pytest.raises(InputError, match=rf"x: record {row} at byte .* its CRC-32C is wrong"):
+        layout(9, "uint16").decode(records, Path("x"), 0, True)
 
 
 @pytest.mark.parametrize("value", [-1, MAX_INTEGER + 1])

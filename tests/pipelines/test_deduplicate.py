@@ -246,11 +246,11 @@ def test_buckets_up_to_the_limit_give_all_pairs_and_larger_ones_bounded_work():
 
 def test_buckets_survive_small_output_pieces(monkeypatch):
     rng = np.random.default_rng(1)
-    bands = rng.integers(0, 40, 3000).astype(np.uint64)
+    bands = rng.integers(0, 12, 3000).astype(np.uint64)
     ranks = rng.integers(0, 99, 3000).astype(np.uint32)
     numbers = np.arange(3000, dtype=np.uint32)
     whole = np.concatenate(list(propose(bands, ranks, numbers)[0]))
-    monkeypatch.setattr("massivetext.candidates.PAIRS_A_BATCH", 100)
+    monkeypatch.setattr("massivetext.candidates.PAIRS_A_BATCH", 2 * ALL_PAIRS)
     pieces = list(propose(bands, ranks, numbers)[0])
     assert len(pieces) > 100
     assert np.array_equal(np.concatenate(pieces), whole)

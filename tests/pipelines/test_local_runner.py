@@ -255,7 +255,7 @@ class SlowCoder(beam.coders.Coder):
     """Takes longer to encode an element than Beam's timer for flushing, were it on."""
 
     def encode(self, value):
-        time.sleep(1.5)
+        time.sleep(1.2)
         return str(value.number).encode()
 
     def decode(self, encoded):
@@ -276,13 +276,13 @@ def test_an_element_that_is_slow_to_encode_arrives_whole():
     with beam.Pipeline(runner=LocalRunner(2)) as pipeline:
         found = (
             pipeline
-            | beam.Create(range(4))
+            | beam.Create(range(2))
             | beam.Reshuffle()
             | beam.Map(Slow).with_output_types(Slow)
             | "Spread" >> beam.Reshuffle()
             | beam.Map(lambda slow: slow.number)
         )
-        assert_that(found, equal_to(range(4)))
+        assert_that(found, equal_to(range(2)))
 
 
 def test_windows_and_state_work_while_spilling():

@@ -14,6 +14,7 @@ from massivetext.config import Deduplicate, Overlap, Spans
 from massivetext.config_file import parse
 from massivetext.dataset import read_json
 from massivetext.errors import VerifyError
+from massivetext.evidence import explain
 from massivetext.hashing import hash_string
 from massivetext.lineage import load, stale
 from massivetext.pipelines import overlap, spans
@@ -264,6 +265,15 @@ def test_a_build_keeps_one_copy(built):
     for row in rows(on, "documents") + rows(on, "heldout"):
         assert row["text_bytes"] == len(row["text"].encode())
     assert "after spans" in tables(read_json(on / "card.json"))
+
+
+def test_why_shows_what_was_cut(built):
+    on = built[3][0]
+    cut = rows(on, "spans")[0]
+    story = explain(on, cut["id"])
+    assert "CUT: 1 repeated spans" in story
+    assert NOTICE in story
+    assert f"row {cut['survivor_row']} of measured/{cut['survivor_part']}.parquet" in story
 
 
 def test_verify_holds_and_finds_a_text_that_was_not_cut(built):

@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from massivetext.errors import ConfigError
+from massivetext.dataset import sha256_file, write_json
+from massivetext.errors import ConfigError, InputError
 from massivetext.shards import Shards
-from massivetext.trainer.data import batches, fingerprint, require_enough, to_batch
+from massivetext.trainer.data import (
+    batches,
+    fingerprint,
+    require_enough,
+    require_same_build,
+    to_batch,
+)
 from massivetext.trainer.loss import PADDING
 from massivetext.trainer.sharding import RULES, for_axes, make_mesh
+from massivetext.trainer.train import train
 
 from . import tiny
 
@@ -51,6 +59,27 @@ def test_fingerprint_tells_shards_apart(tmp_path):
     assert prints[0] == prints[1] != prints[2]
 
 
+def test_training_does_not_start_on_shards_of_another_build(tmp_path):
+    root = tiny.write_shards(tmp_path)
+    manifest = root / "shards" / "manifest.json"
+    shards = Shards.open(manifest)
+    require_same_build(root, shards)  # shards alone, copied from where they were built
+    (root / "tokenizer").mkdir()
+    model = root / "tokenizer" / "tokenizer.model"
+    model.write_bytes(b"tokenizer")
+    entry = {"path": "shards/manifest.json", "sha256": sha256_file(manifest)}
+    write_json(root / "manifests" / "shards.json", {"files": [entry]})
+    require_same_build(root, shards)
+    model.write_bytes(b"another")
+    with pytest.raises(InputError, match=r"made with another tokenizer than .*tokenizer.model"):
+        train(root, tiny.config(), quiet=True)
+    model.write_bytes(b"tokenizer")
+    manifest.write_text(manifest.read_text().replace('"text_bytes": 300', '"text_bytes": 301'))
+    with pytest.raises(InputError, match=r"manifest.json is not the manifest that the build wrote"):
+        train(root, tiny.config(), quiet=True)
+    assert not (root / "checkpoints").exists()
+
+
 def test_a_damaged_record_reaches_the_caller(tmp_path):
     root = tiny.write_shards(tmp_path)
     path = root / "shards" / "train.tfrecord"
@@ -58,7 +87,7 @@ def test_a_damaged_record_reaches_the_caller(tmp_path):
     data[-20] ^= 1
     path.write_bytes(data)
     shards = Shards.open(root / "shards")
-    with pytest.raises(Exception, match="record 63 at byte"):
+    with pytest.raises(InputError, match="record 63 at byte"):
         list(batches(shards, 4, 0, 16))
 
 

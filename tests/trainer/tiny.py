@@ -14,6 +14,7 @@ from massivetext.tfrecord import layout
 
 VOCAB, LENGTH, RECORDS, HELD_OUT = 61, 16, 64, 5
 PAD, EOS = 0, 1
+TOKENIZER_SHA256 = hashlib.sha256(b"tokenizer").hexdigest()
 HELD_OUT_TARGETS = LENGTH * (HELD_OUT - 1) + 7
 TRAIN = Train(
     override={"layers": 2, "heads": 2, "kv_size": 4, "d_model": 8},
@@ -49,16 +50,21 @@ def write_shards(root: Path, records: int = RECORDS, seed: int = 0) -> Path:
         number = np.arange(len(tokens))
         rows = layout(LENGTH + 1, "uint16").encode(tokens, 0 * number, number, 0 * number)
         (folder / name).write_bytes(rows.tobytes())
-        entries.append({"path": name, "sha256": hashlib.sha256(rows.tobytes()).hexdigest()})
+        data = rows.tobytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        entries.append({"path": name, "bytes": len(data), "sha256": sha256})
     manifest = {
         "format": FORMAT,
         "version": VERSION,
         "sequence_length": LENGTH,
+        "record_bytes": layout(LENGTH + 1, "uint16").record_bytes,
+        "sequences": records,
+        "tokenizer_sha256": TOKENIZER_SHA256,
         "dtype": "uint16",
         "vocab_size": VOCAB,
         "pad_id": PAD,
         "eos_id": EOS,
-        "subsets": [{"name": "books", "available_tokens": records * LENGTH}],
+        "subsets": [{"index": 0, "name": "books", "available_tokens": records * LENGTH}],
         "files": [{**entries[0], "records": records}],
         "heldout": {
             "books": {
