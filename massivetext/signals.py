@@ -142,8 +142,22 @@ class Measurer:
         }
 
 
-def warm_up() -> None:
-    """Compile every kernel, or load it from the cache."""
-    text_rules = (c4, fineweb, quality, repetition, repetition_datatrove)
-    for module in (*text_rules, classifier, language, pii, safety, urls):
-        module.warm_up()
+def warm_up(config: Config) -> None:
+    """Compile the kernels that the subsets of `config` need, or load them from the cache."""
+    groups = {group for name in config.subsets for group in config.rules(name)}
+    datatrove = config.repetition.compat is not None
+    kernels = {
+        RuleGroup.URL: (urls,),
+        RuleGroup.LANGUAGE: (language,),
+        RuleGroup.SAFETY: (safety, classifier),
+        RuleGroup.CLASSIFIER: (classifier,),
+        RuleGroup.QUALITY: (quality,),
+        RuleGroup.REPETITION: (repetition_datatrove if datatrove else repetition,),
+        RuleGroup.C4: (c4,),
+        RuleGroup.FINEWEB: (fineweb,),
+    }
+    for group in sorted(groups):
+        for module in kernels[group]:
+            module.warm_up()
+    if any(subset.mask for subset in config.subsets.values()):
+        pii.warm_up()

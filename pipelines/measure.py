@@ -43,8 +43,9 @@ class Measure:
         self.extract: Extract | None = None
 
     def setup(self) -> None:
-        signals.warm_up()
-        warm_up_extraction()
+        signals.warm_up(self.config)
+        if any(yields_pages(subset) for subset in self.config.subsets.values()):
+            warm_up_extraction()
         rule = self.config.extraction
         self.extract = extractor(rule.extractor, rule.seconds)
 

@@ -78,7 +78,7 @@ def test_all_groups_with_models(tmp_path):
         classifier=Classifier(model=path, label="en"),
         c4=C4(terminal_punctuation=False, min_line_words=0),
     )
-    warm_up()
+    warm_up(whole)
     batch = documents(
         "the cat",
         "die Katze",
