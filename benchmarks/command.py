@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from report import Bench, Report, Row
 
@@ -15,17 +16,19 @@ REPETITIONS = 3
 Sections = Mapping[str, Sequence[Callable[[Bench], None]]]
 
 
-def main(benchmark: str, about: str, sections: Sections) -> int:
+def main(
+    benchmark: str, about: str, sections: Sections, on_demand: Sections = MappingProxyType({})
+) -> int:
     """Run the sections asked for; return 0, 1 if one failed, or 2 for wrong usage.
 
     Args:
       benchmark: its name; `about`: what `--help` says.
       sections: what measures each, by its name.
+      on_demand: sections that run only when they are asked for by name.
     """
+    known = {**sections, **on_demand}
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument(
-        "--only", metavar="SECTIONS", help=f"some of, by commas: {','.join(sections)}"
-    )
+    parser.add_argument("--only", metavar="SECTIONS", help=f"some of, by commas: {','.join(known)}")
     path = Path(f"{benchmark}.json")
     parser.add_argument("--json", type=Path, default=path, help=f"where results go ({path})")
     parser.add_argument(
@@ -35,9 +38,9 @@ def main(benchmark: str, about: str, sections: Sections) -> int:
     try:
         names = options.only.split(",") if options.only else list(sections)
         for name in names:
-            if name not in sections:
-                raise ConfigError(f"--only: no section {name!r}{nearest(name, sections)}")
-        chosen = {name: sections[name] for name in names}
+            if name not in known:
+                raise ConfigError(f"--only: no section {name!r}{nearest(name, known)}")
+        chosen = {name: known[name] for name in names}
         return _run(Report(benchmark, options.json, options.quick), chosen)
     except ConfigError as error:
         print(f"{benchmark}.py: {error}", file=sys.stderr)

@@ -25,7 +25,8 @@ from .config_rules import (
     known,
     positive,
 )
-from .presets import MODEL_TYPES, MODELS, TOKENIZERS
+from .config_train import Train
+from .presets import MODEL_TYPES, TOKENIZERS
 
 
 class Format(StrEnum):
@@ -193,34 +194,25 @@ class Tokenizer:
 
 
 @dataclass(frozen=True)
-class Train:
-    """Training of one decoder on the shards. `override` changes dimensions of the preset."""
+class FillInTheMiddle:
+    """Documents rewritten so that a decoder learns to fill gaps (Bavarian et al. 2022, section 3).
 
-    model: str = "gopher-44m"
-    override: dict[str, int] | None = None
-    steps: int = 200
-    batch_size: int = 8
-    learning_rate: float | None = None
-    warmup_steps: int = 1500
-    optimizer: str = "adamw"
-    weight_decay: float = 0.1
-    clip_norm: float = 1.0
-    precision: str = "float32"
-    checkpoint_every: int = 100
-    evaluate_every: int = 0
-    evaluate_sequences: int = 64
+    Each document of `subsets` (unset: of all) is, with probability `rate`, cut into prefix, middle
+    and suffix and stored as prefix, suffix, middle, or, with probability `spm_rate` of those, in
+    the order that starts with the suffix. The defaults are the paper's.
+    """
+
+    rate: float = 0.5
+    spm_rate: float = 0.5
+    subsets: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        known("model", self.model, MODELS)
-        known("optimizer", self.optimizer, ("adam", "adamw"))
-        known("precision", self.precision, ("float32", "mixed"))
-        positive(self, "steps", "batch_size", "clip_norm", "checkpoint_every")
-        for key, value in (self.override or {}).items():
-            known("override", key, ("layers", "d_model", "heads", "kv_size", "ffw"))
-            if value <= 0:
-                raise ValueError(f"override.{key} is {value}; it must be more than 0")
-        if self.warmup_steps < 0 or self.evaluate_every < 0:
-            raise ValueError("warmup_steps and evaluate_every must be at least 0")
+        fraction(self, "rate", "spm_rate")
+        if self.subsets == ():
+            raise ValueError("subsets is empty; name at least one, or leave it out for all")
+
+    def covers(self, subset: str) -> bool:
+        return self.subsets is None or subset in self.subsets
 
 
 @dataclass(frozen=True)
@@ -253,6 +245,7 @@ class Config:
     overlap: Overlap = field(default_factory=Overlap)
     heldout: HeldOut = field(default_factory=HeldOut)
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    fill_in_the_middle: FillInTheMiddle | None = None
     mixture: Mixture = field(default_factory=Mixture)
     train: Train = field(default_factory=Train)
     dead_letters: DeadLetterLimit = field(default_factory=DeadLetterLimit)

@@ -14,7 +14,7 @@ every boundary of documents in both constructions.
 Any sequence of any epoch is computed on its own. Memory: 16 bytes a block, and some blocks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -26,7 +26,8 @@ from .config_mixture import Construction, Mixture
 from .errors import VerifyError
 from .mixture_plan import Stock
 from .permutation import Permutation, mix, round_keys
-from .tokens import TokenStore
+from .pieces import cut
+from .tokens import TokenStore, sequence_numbers
 
 # Documents that are permuted together. More of them cost more time for each sequence, whose
 # documents are found by permuting its block.
@@ -35,6 +36,7 @@ INDEX_BLOCKS = 256
 CACHED_BLOCKS = 128
 
 Integers = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.unsignedinteger]
 
 
 class Sequences(Protocol):
@@ -42,9 +44,9 @@ class Sequences(Protocol):
 
     stock: Stock
 
-    def tokens(self, sequence: int, epoch: int) -> npt.NDArray[np.unsignedinteger]:
-        """Return one sequence, [L + 1]: its targets are all but the first; the last sequence is
-        padded."""
+    def tokens(self, sequence: int | Integers, epoch: int | Integers) -> Tokens:
+        """Return one sequence, [L + 1], or several, [n, L + 1]: its targets are all but the first;
+        the last sequence of an epoch is padded."""
         ...
 
 
@@ -86,7 +88,7 @@ class Packed:
         self.store, self.length = store, length
         self.stock = Stock(len(store), 0, len(store))
 
-    def tokens(self, sequence: int, epoch: int) -> npt.NDArray[np.unsignedinteger]:
+    def tokens(self, sequence: int | Integers, epoch: int | Integers) -> Tokens:
         return self.store.sequence(sequence, self.length)
 
 
@@ -95,6 +97,17 @@ class _Documents(NamedTuple):
 
     starts: Integers
     bounds: Integers
+
+
+class _Runs(NamedTuple):
+    """What is taken from the store, as `TokenStore.gather` takes it; all int64 [runs]."""
+
+    starts: Integers
+    sizes: Integers
+    at: Integers
+
+
+_NO_RUNS = _Runs(*[np.zeros(0, np.int64)] * 3)
 
 
 class Drawn:
@@ -109,47 +122,59 @@ class Drawn:
         self._order = lru_cache(CACHED_BLOCKS)(self._permute)
         self._crop_key = lru_cache(CACHED_BLOCKS)(self._make_crop_key)
 
-    def tokens(self, sequence: int, epoch: int) -> npt.NDArray[np.unsignedinteger]:
-        if not 0 <= sequence < self.stock.sequences(self.length):
-            raise IndexError(f"sequence {sequence} of {self.stock.sequences(self.length)}")
-        if sequence < self.stock.crops:
-            return self._crop(sequence, epoch)
-        start = (sequence - self.stock.crops) * self.length
-        stop = min(start + self.length, self.stock.packed)
-        out = np.full(self.length + 1, self.store.pad_id, self.store.dtype)
-        out[0] = self.store.eos_id
-        first = max(start - 1, 0)
-        at = 1 - (start - first)
-        out[at : at + stop - first] = self.store.take(self._positions(first, stop, epoch))
-        return out
+    def tokens(self, sequence: int | Integers, epoch: int | Integers) -> Tokens:
+        numbers = sequence_numbers(sequence, self.stock.sequences(self.length))
+        epochs = np.broadcast_to(np.asarray(epoch, np.int64), numbers.shape)
+        out = np.empty((len(numbers), self.length + 1), self.store.dtype)
+        cropped = numbers < self.stock.crops
+        rows = np.flatnonzero(cropped)
+        runs = [self._crops_of(rows, numbers[rows], epochs[rows], out)]
+        rows = np.flatnonzero(~cropped)
+        runs.append(self._packed_of(rows, numbers[rows] - self.stock.crops, epochs[rows], out))
+        starts, sizes, at = (np.concatenate(column) for column in zip(*runs, strict=True))
+        self.store.gather(starts, sizes, out.reshape(-1), at)
+        return out[0] if np.ndim(sequence) == 0 else out
 
-    def _crop(self, sequence: int, epoch: int) -> npt.NDArray[np.unsignedinteger]:
-        block = int(np.searchsorted(self._crops, sequence, "right")) - 1
-        starts, sizes = self._sizes(block)
-        within = int(np.flatnonzero(sizes > self.length)[sequence - self._crops[block]])
-        key = self._crop_key(epoch) + block * BLOCK + within
-        draw = int(mix(np.uint64(key % 2**64))) % int(sizes[within] - self.length + 1)
-        start = int(starts[within]) + draw
-        if start > 0:  # a document's first token has the EOS before it as its context
-            return self.store.slice(start - 1, start + self.length)
-        return np.insert(self.store.slice(0, self.length), 0, self.store.eos_id)
+    def _crops_of(self, rows: Integers, crop: Integers, epoch: Integers, out: Tokens) -> _Runs:
+        """Return what crops take from the store, for these rows of `out`."""
+        start = np.empty(len(rows), np.int64)
+        block = np.searchsorted(self._crops, crop, "right") - 1
+        for (number,), some in _groups(block):
+            starts, sizes = self._sizes(number)
+            within = np.flatnonzero(sizes > self.length)[crop[some] - self._crops[number]]
+            keys = np.array([self._crop_key(e) for e in epoch[some].tolist()], np.uint64)
+            keys += (number * BLOCK + within).astype(np.uint64)
+            spans = (sizes[within] - self.length + 1).astype(np.uint64)
+            # Of arrays, the function that is compiled for single numbers elsewhere.
+            start[some] = starts[within] + (mix.py_func(keys) % spans).astype(np.int64)
+        # A document's first token has the EOS before it as its context.
+        opening = (start == 0).astype(np.int64)
+        out[rows[start == 0], 0] = self.store.eos_id
+        at = rows * (self.length + 1) + opening
+        return _Runs(start - 1 + opening, self.length + 1 - opening, at)
 
-    def _positions(self, start: int, stop: int, epoch: int) -> Integers:
-        """Return where in the store the tokens [start, stop) of the packed stream lie."""
-        pieces = []
-        while start < stop:
-            block = int(np.searchsorted(self._packed, start, "right")) - 1
-            starts, bounds = self._order(block, epoch)
-            end = min(stop, int(bounds[-1]))
-            first = int(np.searchsorted(bounds, start, "right")) - 1
-            last = int(np.searchsorted(bounds, end, "left"))
-            begin = np.maximum(bounds[first:last], start)
-            sizes = np.minimum(bounds[first + 1 : last + 1], end) - begin
-            # Position in the store minus position in the stream, which is the same in a document.
-            shift = starts[first:last] - bounds[first:last]
-            pieces.append(np.repeat(shift, sizes) + np.arange(start, end))
-            start = end
-        return np.concatenate(pieces)
+    def _packed_of(self, rows: Integers, number: Integers, epoch: Integers, out: Tokens) -> _Runs:
+        """Return what sequences of the packed stream take from the store, for these rows."""
+        start = number * self.length
+        stop = np.minimum(start + self.length, self.stock.packed)
+        out[rows[stop - start < self.length]] = self.store.pad_id
+        out[rows[start == 0], 0] = self.store.eos_id
+        first = np.maximum(start - 1, 0)
+        at = rows * (self.length + 1) + (start == 0)
+        row, block, begin, end = cut(first, stop, self._packed)
+        at = at[row] + begin - first[row]
+        runs = [_NO_RUNS]
+        for (in_epoch, of_block), some in _groups(epoch[row], block):
+            starts, bounds = self._order(of_block, in_epoch)
+            piece, document, low, high = cut(begin[some], end[some], bounds)
+            runs.append(
+                _Runs(
+                    starts[document] + low - bounds[document],
+                    high - low,
+                    at[some][piece] + low - begin[some][piece],
+                )
+            )
+        return _Runs(*(np.concatenate(column) for column in zip(*runs, strict=True)))
 
     def _read_sizes(self, block: int) -> tuple[Integers, Integers]:
         """Return where the documents of a block start and their sizes, in stored tokens."""
@@ -166,6 +191,15 @@ class Drawn:
 
     def _make_crop_key(self, epoch: int) -> int:
         return int(round_keys(self.seed, f"{self.subset}/crops", epoch)[0])
+
+
+def _groups(*keys: Integers) -> Iterator[tuple[tuple[int, ...], Integers]]:
+    """Yield every combination of keys there is, ascending, and the rows that have it."""
+    order = np.lexsort(keys[::-1])
+    columns = np.stack([key[order] for key in keys])
+    firsts = np.flatnonzero((columns[:, 1:] != columns[:, :-1]).any(axis=0)) + 1
+    for rows in np.split(order, firsts) if len(order) else ():
+        yield tuple(int(key[rows[0]]) for key in keys), rows
 
 
 def _starts_and_sizes(store: TokenStore, first: int, last: int) -> tuple[Integers, Integers]:

@@ -10,16 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from .errors import InputError
-from .tfrecord import Layout
+from .tfrecord import Bytes, Columns, Integers, Layout, Tokens
 
-# Well below the number of maps that Linux gives a process (65,530).
-OPEN_FILES = 1024
-
-Tokens = npt.NDArray[np.unsignedinteger]
-Integers = npt.NDArray[np.int64]
+# A map keeps its file open, and a process may usually have 1,024 open.
+OPEN_FILES = 384
 
 
 class Records(NamedTuple):
@@ -97,40 +93,35 @@ class RecordFiles:
             raise IndexError(f"record {k} is outside the {len(self)} records")
         k %= len(self)
         file, record = self.locate(k)
-        tokens = self.record.tokens_at(self._map(file), self.paths[file], record, self._check)
-        if self._check and tokens.max() >= self._vocab_size:
-            self._refuse(k, "a token is outside the vocabulary")
-        return tokens
+        return self._decode(k, file, record, 1).tokens[0]
 
     def locate(self, k: int) -> tuple[int, int]:
         """Return the number of the file that holds record k, and the record's number in it."""
         file = bisect_right(self.starts, k) - 1
         return file, k - self.starts[file]
 
-    def framed(self, file: int, first: int, count: int) -> npt.NDArray[np.void]:
+    def framed(self, file: int, first: int, count: int) -> Bytes:
         """Return `count` records of one file from `first` on as they lie there, not copied."""
-        offset = first * self.record.record_bytes
-        return np.frombuffer(self._map(file), self.record.dtype, count, offset)
+        size = self.record.record_bytes
+        return self._map(file)[first * size : (first + count) * size]
 
     def read(self, start: int, stop: int) -> Records:
         """Return the records [start, stop); errors as for a single one."""
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"[{start}, {stop}) is outside the {len(self)} records")
-        parts = []
-        for first, last in self._within_files(start, stop):
-            file, record = self.locate(first)
-            framed = self.framed(file, record, last - first)
-            parts.append(self.record.decode(framed, self.paths[file], record, self._check))
+        parts = [
+            self._decode(first, *self.locate(first), last - first)
+            for first, last in self._within_files(start, stop)
+        ]
         if not parts:
-            none = np.empty(0, self.record.dtype)
-            parts.append(self.record.decode(none, Path(), 0, False))
+            parts.append(self.record.decode(np.empty(0, np.uint8), Path(), 0, False))
         # A batch lies in one file almost always: not copied again then.
         tokens, subset, sequence, epoch = (
-            parts[0]
+            parts[0][:4]
             if len(parts) == 1
-            else (np.concatenate(column) for column in zip(*parts, strict=True))
+            else (np.concatenate(column) for column in list(zip(*parts, strict=True))[:4])
         )
-        targets = self._targets(start, tokens, subset, sequence)
+        targets = self._targets(start, subset, sequence)
         return Records(tokens, subset, sequence, epoch, targets)
 
     def batch(self, step: int, batch_size: int, shard: int = 0, num_shards: int = 1) -> Records:
@@ -155,9 +146,15 @@ class RecordFiles:
         ends = self.starts[bisect_right(self.starts, start) : bisect_left(self.starts, stop)]
         return list(pairwise([start, *ends, stop]))
 
-    def _targets(
-        self, start: int, tokens: Tokens, subset: Integers, sequence: Integers
-    ) -> Integers:
+    def _decode(self, k: int, file: int, first: int, count: int) -> Columns:
+        """Return `count` records of a file from `first` on, which is record `k` of all."""
+        framed = self.framed(file, first, count)
+        found = self.record.decode(framed, self.paths[file], first, self._check, self._vocab_size)
+        if found.beyond >= 0:
+            self._refuse(k + found.beyond, "a token is outside the vocabulary")
+        return found
+
+    def _targets(self, start: int, subset: Integers, sequence: Integers) -> Integers:
         """Return the number of real targets of records; refuse records that cannot be there."""
         length = self.record.width - 1
         if not subset.size:
@@ -172,9 +169,6 @@ class RecordFiles:
         targets = np.clip(self._subset_tokens[subset] - sequence * length, 0, length)
         if targets.min() < 1:
             self._refuse(start + int(targets.argmin()), "it lies behind the subset's tokens")
-        if self._check and tokens.max() >= self._vocab_size:
-            bad = int(tokens.max(axis=1).argmax())
-            self._refuse(start + bad, "a token is outside the vocabulary")
         return targets
 
     def _refuse(self, k: int, what: str) -> NoReturn:
@@ -184,11 +178,12 @@ class RecordFiles:
             f"{self.paths[file]}: record {record} at byte {offset:,} (record {k:,} of all): {what}"
         )
 
-    def _open_map(self, file: int) -> mmap.mmap:
+    def _open_map(self, file: int) -> Bytes:
         # The file may have changed since it was opened, and a map beyond its end kills the process.
         self._check_size(file)
         with self.paths[file].open("rb") as opened:
-            return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.uint8)
 
     def _check_size(self, file: int) -> None:
         path, first, end = self.paths[file], self.starts[file], self.starts[file + 1]

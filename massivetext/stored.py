@@ -45,12 +45,14 @@ class StoredSequences:
 
     def training(self, records: Records) -> Iterator[np.ndarray]:
         """Yield the tokens that each of these training records must have."""
-        columns = (records.subset.tolist(), records.sequence.tolist(), records.epoch.tolist())
-        for subset, sequence, epoch in zip(*columns, strict=True):
-            yield self._sources[subset].tokens(sequence, epoch)
+        expected = np.empty_like(records.tokens)
+        for subset in np.unique(records.subset).tolist():
+            rows = np.flatnonzero(records.subset == subset)
+            source = self._sources[subset]
+            expected[rows] = source.tokens(records.sequence[rows], records.epoch[rows])
+        yield from expected
 
     def heldout(self, name: str, start: int, stop: int) -> Iterator[np.ndarray]:
         """Yield the tokens that the held-out records [start, stop) of a subset must have."""
         store = TokenStore.open(self._root, f"heldout/{name}", self._tokens)
-        for sequence in range(start, stop):
-            yield store.sequence(sequence, self._length)
+        yield from store.sequence(np.arange(start, stop), self._length)

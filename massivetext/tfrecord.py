@@ -9,21 +9,36 @@ reads, so that all records of a file have one width and one layout: `docs/shards
 
 import struct
 from functools import cache
-from mmap import mmap
 from pathlib import Path
+from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .record_kernels import PROBLEMS, VARINT_BYTES, decode_records, encode_records
 
-VARINT_BYTES = 6
 MAX_INTEGER = 2 ** (7 * VARINT_BYTES) - 1
-CRC_RECORDS = 64
+MAX_VOCAB_SIZE = 2**32
+INTEGERS = ("epoch", "sequence", "subset")
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.unsignedinteger]
+
+
+class Columns(NamedTuple):
+    """What stands in n records: `tokens` [n, width], the integers int64 [n].
+
+    `beyond` is the first row with a token that the vocabulary does not have, -1 if there is none.
+    """
+
+    tokens: Tokens
+    subset: Integers
+    sequence: Integers
+    epoch: Integers
+    beyond: int
 
 
 class Layout:
@@ -38,7 +53,7 @@ class Layout:
         payload = _field(1, bytes(width * self.tokens.itemsize))  # BytesList.value
         features = b""
         self.offsets = {}
-        for name in ("epoch", "sequence", "subset"):
+        for name in INTEGERS:
             packed = _field(1, _varint(0, VARINT_BYTES))  # Int64List.value, packed
             features += _entry(name, _field(3, packed))
             self.offsets[name] = len(features) - VARINT_BYTES
@@ -49,13 +64,11 @@ class Layout:
         framed = length + struct.pack("<I", masked_crc(length)) + example + bytes(4)
         shift = len(framed) - 4 - len(features)
         self.offsets = {name: offset + shift for name, offset in self.offsets.items()}
-        self.example_bytes = len(example)
         self.record_bytes = len(framed)
-        self._frame = framed[:12]
         self.constant = np.frombuffer(framed[: self.offsets["tokens"]], np.uint8)
         self.dtype = np.dtype(
             {
-                "names": ["head", "epoch", "sequence", "subset", "tokens", "crc"],
+                "names": ["head", *INTEGERS, "tokens", "crc"],
                 "formats": [
                     (np.uint8, len(self.constant)),
                     *[(np.uint8, VARINT_BYTES)] * 3,
@@ -64,104 +77,76 @@ class Layout:
                 ],
                 "offsets": [
                     0,
-                    *(self.offsets[name] for name in ("epoch", "sequence", "subset", "tokens")),
+                    *(self.offsets[name] for name in (*INTEGERS, "tokens")),
                     self.record_bytes - 4,
                 ],
                 "itemsize": self.record_bytes,
             }
         )
-        self._example = np.dtype(
-            {
-                "names": ["example"],
-                "formats": [f"V{self.example_bytes}"],
-                "offsets": [12],
-                "itemsize": self.record_bytes,
-            }
-        )
-        # Bytes of the head that may differ between records: the integers.
-        self._fixed = np.ones(len(self.constant), bool)
-        for name in ("epoch", "sequence", "subset"):
-            self._fixed[self.offsets[name] : self.offsets[name] + VARINT_BYTES] = False
+        # All bits of a byte of the head that no record may change, none of one of the integers.
+        self._fixed = np.full(len(self.constant), 0xFF, np.uint8)
+        for name in INTEGERS:
+            self._fixed[self.offsets[name] : self.offsets[name] + VARINT_BYTES] = 0
+        at = [self.offsets[name] for name in INTEGERS]
+        self._fields = np.array([self.record_bytes, *at, self.offsets["tokens"]], np.int64)
 
     def encode(
         self,
-        tokens: npt.NDArray[np.unsignedinteger],
+        tokens: Tokens,
         subset: npt.NDArray[np.integer],
         sequence: Integers,
         epoch: Integers,
     ) -> npt.NDArray[np.void]:
-        """Return framed records, an array of `self.dtype` [n] whose bytes go to the file."""
+        """Return framed records, an array of `self.dtype` [n] whose bytes go to the file.
+
+        Raises:
+          ValueError: the columns are of different lengths, the tokens not of this width, or an
+            integer has no room.
+        """
+        columns = [np.ascontiguousarray(column, np.int64) for column in (epoch, sequence, subset)]
+        for values in columns:
+            if tokens.shape != (len(values), self.width):
+                raise ValueError(
+                    f"tokens of shape {tokens.shape} are not {len(values)} records of {self.width}"
+                )
+            if values.size and not 0 <= values.min() <= values.max() <= MAX_INTEGER:
+                raise ValueError(f"an integer of a record is outside [0, {MAX_INTEGER}]")
         records = np.empty(len(tokens), self.dtype)
-        records["head"] = self.constant
-        for name, values in (("epoch", epoch), ("sequence", sequence), ("subset", subset)):
-            records[name] = _padded_varints(np.asarray(values, np.int64))
-        records["tokens"] = tokens
-        records["crc"] = self._crcs(records)
+        encode_records(
+            np.ascontiguousarray(tokens, self.tokens).view(np.uint8),
+            columns[0], columns[1], columns[2],
+            self._fields, self.constant, records.view(np.uint8),
+        )  # fmt: skip
         return records
 
     def decode(
-        self, records: npt.NDArray[np.void], path: Path, first: int, check: bool
-    ) -> tuple[npt.NDArray[np.unsignedinteger], Integers, Integers, Integers]:
-        """Return (tokens, subset, sequence, epoch) of framed records, copied.
+        self, records: Bytes, path: Path, first: int, check: bool, vocab_size: int = MAX_VOCAB_SIZE
+    ) -> Columns:
+        """Return what stands in framed records, copied.
 
         Args:
-          records: array of `self.dtype`, part of the file `path` from its record `first` on.
-          check: compare the CRC of every record.
+          records: whole records, part of the file `path` from its record `first` on.
+          check: compare the CRC of every record, and its tokens with `vocab_size`.
 
         Raises:
           InputError: a record is not of this layout or its CRC is wrong; names file, record and
             byte offset.
         """
-        heads = records["head"]
-        bad = (heads != self.constant)[:, self._fixed].any(axis=1)
-        if bad.any():
-            self._fail(path, first + int(bad.argmax()), "its frame or its keys are damaged")
-        if check:
-            bad = self._crcs(records) != records["crc"]
-            if bad.any():
-                self._fail(path, first + int(bad.argmax()), "its CRC-32C is wrong")
-        return (
-            records["tokens"].astype(self.tokens.newbyteorder("=")),
-            _integers(records["subset"]),
-            _integers(records["sequence"]),
-            _integers(records["epoch"]),
-        )
-
-    def tokens_at(
-        self, data: mmap, path: Path, record: int, check: bool
-    ) -> npt.NDArray[np.unsignedinteger]:
-        """Return a copy of the tokens of one record of the file `path`, mapped as `data`.
-
-        Raises:
-          InputError: as `decode`; without `check` nothing but the tokens is looked at.
-        """
-        start = record * self.record_bytes
-        if check:
-            if data[start : start + len(self._frame)] != self._frame:
-                self._fail(path, record, "its frame is damaged")
-            stored = int.from_bytes(
-                data[start + self.record_bytes - 4 : start + self.record_bytes], "little"
+        records = records.view(np.uint8)
+        count = len(records) // self.record_bytes
+        tokens = np.empty((count, self.width), self.tokens)
+        subset, sequence, epoch = (np.empty(count, np.int64) for _ in range(3))
+        problem, row, beyond = decode_records(
+            records, self._fields, self.constant, self._fixed, check, vocab_size, tokens,
+            epoch, sequence, subset,
+        )  # fmt: skip
+        if problem:
+            offset = (first + row) * self.record_bytes
+            raise InputError(
+                f"{path}: record {first + row} at byte {offset:,} is corrupt: {PROBLEMS[problem]}; "
+                "the file changed after it was written: delete it and run the stage again"
             )
-            if masked_crc(data[start + 12 : start + 12 + self.example_bytes]) != stored:
-                self._fail(path, record, "its CRC-32C is wrong")
-        found = np.frombuffer(data, self.tokens, self.width, start + self.offsets["tokens"])
-        return found.astype(self.tokens.newbyteorder("="))
-
-    def _fail(self, path: Path, record: int, what: str) -> None:
-        offset = record * self.record_bytes
-        raise InputError(
-            f"{path}: record {record} at byte {offset:,} is corrupt: {what}; the file changed "
-            "after it was written: delete it and run the stage again"
-        )
-
-    def _crcs(self, records: npt.NDArray[np.void]) -> npt.NDArray[np.uint32]:
-        crc = np.empty(len(records), np.uint32)
-        examples = records.view(self._example)["example"]
-        for start in range(0, len(records), CRC_RECORDS):
-            # The CRC takes nothing but `bytes`: some are made at a time.
-            some = examples[start : start + CRC_RECORDS].tolist()
-            crc[start : start + CRC_RECORDS] = list(map(google_crc32c.value, some))
-        return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)
+        return Columns(tokens, subset, sequence, epoch, beyond)
 
 
 @cache
@@ -193,17 +178,3 @@ def _field(number: int, payload: bytes) -> bytes:
 def _entry(name: str, feature: bytes) -> bytes:
     """One entry of `Features.feature`: map<string, Feature>."""
     return _field(1, _field(1, name.encode()) + _field(2, feature))
-
-
-def _padded_varints(values: Integers) -> Bytes:
-    if values.size and not 0 <= values.min() <= values.max() <= MAX_INTEGER:
-        raise ValueError(f"an integer of a record is outside [0, {MAX_INTEGER}]")
-    shifts = 7 * np.arange(VARINT_BYTES)
-    out = ((values[:, None] >> shifts) & 0x7F).astype(np.uint8)
-    out[:, :-1] |= 0x80
-    return out
-
-
-def _integers(varints: Bytes) -> Integers:
-    shifts = 7 * np.arange(VARINT_BYTES)
-    return ((varints & 0x7F).astype(np.int64) << shifts).sum(axis=1)

@@ -17,14 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import ConfigError, VerifyError, nearest
+from .pieces import cut, read_pieces
 
 HELDOUT = "heldout/"
-# Well below the number of maps that Linux gives a process (65,530).
-OPEN_FILES = 1024
-# Well below the number of files that a process may usually have open (1,024).
-OPEN_DESCRIPTORS = 256
+# Of all stores of a process, which may usually have 1,024 files open. The files of one gathering
+# are held open beside those that are cached.
+OPEN_FILES = 384
+OPEN_AT_ONCE = 128
+
+Integers = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.unsignedinteger]
 
 
 def close_documents(tokens: np.ndarray, offsets: np.ndarray, eos_id: int) -> np.ndarray:
@@ -35,6 +40,19 @@ def close_documents(tokens: np.ndarray, offsets: np.ndarray, eos_id: int) -> np.
       offsets: int64 [n + 1], from 0.
     """
     return np.insert(tokens, offsets[1:], eos_id)
+
+
+def sequence_numbers(i: int | Integers, count: int) -> Integers:
+    """Return one number, or several, as int64 [n].
+
+    Raises:
+      IndexError: a number is outside [0, count).
+    """
+    numbers = np.atleast_1d(np.asarray(i, np.int64))
+    outside = numbers[(numbers < 0) | (numbers >= count)]
+    if outside.size:
+        raise IndexError(f"sequence {outside[0]} of {count}")
+    return numbers
 
 
 class TokenStore:
@@ -54,11 +72,11 @@ class TokenStore:
         self.pad_id: int = manifest["pad_id"]
         self._root = root
         self._parts = [part for part in entry["parts"] if part["tokens"]]
-        self._maps = [_map(root / part["path"], self.dtype, part["tokens"]) for part in self._parts]
-        self._ends = np.cumsum([0, *(len(tokens) for tokens in self._maps)])
+        self._files = [
+            _File(root / part["path"], part["tokens"], self.dtype.itemsize) for part in self._parts
+        ]
+        self._ends = np.cumsum([0, *(part["tokens"] for part in self._parts)])
         self._document_starts = np.cumsum([0, *(part["documents"] for part in self._parts)])
-        self._descriptor = lru_cache(OPEN_DESCRIPTORS)(self._open_part)
-        self._document_map = lru_cache(OPEN_FILES)(self._open_documents)
         if len(self) != entry["tokens"]:
             raise VerifyError(
                 f"the manifest of {root} gives a subset {entry['tokens']} tokens, its parts "
@@ -84,28 +102,41 @@ class TokenStore:
         """Number of stored tokens, which is the number of targets in an epoch."""
         return int(self._ends[-1])
 
-    def slice(self, start: int, stop: int) -> np.ndarray:
-        """Return stored tokens `start` to `stop` (without the stream's first EOS), read-only.
+    def gather(self, starts: Integers, sizes: Integers, out: Tokens, at: Integers) -> None:
+        """Copy runs of stored tokens (without the stream's first EOS): run i, `sizes[i]` tokens
+        from `starts[i]` on, to `out` from `at[i]` on. All int64 [runs]; `out` is of `dtype`, [n].
 
         Read, not mapped: the pages that a map touches count as a process's own, and where the
-        system keeps files in large pages, some sequences of each are the whole store.
+        system keeps files in large pages, some sequences of each are the whole store. Runs are read
+        in the order of the store, which are one file's in one go and disks read fastest.
+
+        Raises:
+          VerifyError: a file has become shorter since it was opened.
+        """
+        run, part, begin, end = cut(starts, starts + sizes, self._ends)
+        order = np.argsort(begin, kind="stable")
+        run, part, begin, end = run[order], part[order], begin[order], end[order]
+        to, size = at[run] + begin - starts[run], self.dtype.itemsize
+        begin, end = begin - self._ends[part], end - self._ends[part]
+        parts, first = np.unique(part, return_index=True)
+        bounds = [*first.tolist(), len(part)]
+        for i in range(0, len(parts), OPEN_AT_ONCE):
+            some = parts[i : i + OPEN_AT_ONCE].tolist()
+            here = slice(bounds[i], bounds[i + len(some)])
+            self._read(some, part[here], size * begin[here], size * end[here], out, size * to[here])
+
+    def slice(self, start: int, stop: int) -> Tokens:
+        """Return stored tokens `start` to `stop` (without the stream's first EOS), read-only.
 
         Raises:
           VerifyError: a file has become shorter since it was opened.
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"tokens {start} to {stop} of {len(self)}")
-        if start == stop:
-            return np.zeros(0, self.dtype)
-        first = int(np.searchsorted(self._ends, start, "right")) - 1
-        last = int(np.searchsorted(self._ends, stop, "left")) - 1
-        pieces = [
-            self._read(
-                i, max(start - self._ends[i], 0), min(stop, self._ends[i + 1]) - self._ends[i]
-            )
-            for i in range(first, last + 1)
-        ]
-        return pieces[0] if first == last else np.concatenate(pieces)
+        out = np.empty(stop - start, self.dtype)
+        self.gather(np.array([start]), np.array([stop - start]), out, np.zeros(1, np.int64))
+        out.flags.writeable = False
+        return out
 
     def sequences(self, length: int) -> int:
         """Number of sequences with `length` targets in an epoch; the last may be short of it."""
@@ -113,25 +144,25 @@ class TokenStore:
 
     def targets(self, i: int, length: int) -> int:
         """Number of real targets of sequence `i`: `length`, or what is left for the last one."""
-        self._check(i, length)
+        sequence_numbers(i, self.sequences(length))
         return min(length, len(self) - i * length)
 
-    def sequence(self, i: int, length: int) -> np.ndarray:
-        """Return sequence `i`, `dtype` [length + 1]: inputs are all but the last, targets all but
-        the first token; after `targets(i, length)` targets comes `pad_id`.
+    def sequence(self, i: int | Integers, length: int) -> Tokens:
+        """Return sequence `i`, `dtype` [length + 1], or several, [len(i), length + 1]: inputs are
+        all but the last, targets all but the first token; after `targets(i, length)` targets comes
+        `pad_id`.
         """
-        self._check(i, length)
-        start, stop = i * length, min((i + 1) * length, len(self))
-        if start > 0 and stop - start == length:
-            return self.slice(start - 1, stop)
-        out = np.full(length + 1, self.pad_id, self.dtype)
-        out[0] = self.eos_id if start == 0 else self.slice(start - 1, start)[0]
-        out[1 : 1 + stop - start] = self.slice(start, stop)
-        return out
-
-    def _check(self, i: int, length: int) -> None:
-        if not 0 <= i < self.sequences(length):
-            raise IndexError(f"sequence {i} of {self.sequences(length)}")
+        numbers = sequence_numbers(i, self.sequences(length))
+        start = numbers * length
+        stop = np.minimum(start + length, len(self))
+        out = np.empty((len(numbers), length + 1), self.dtype)
+        out[stop - start < length] = self.pad_id
+        out[start == 0, 0] = self.eos_id
+        # With the token before it, which is an EOS where there is none.
+        first = np.maximum(start - 1, 0)
+        at = np.arange(len(numbers)) * (length + 1) + (start == 0)
+        self.gather(first, stop - first, out.reshape(-1), at)
+        return out[0] if np.ndim(i) == 0 else out
 
     def document_ends(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return where the documents `start` to `stop` end (after their EOS) in stored tokens,
@@ -144,39 +175,60 @@ class TokenStore:
         first = int(np.searchsorted(counts, start, "right")) - 1
         last = int(np.searchsorted(counts, stop, "left")) - 1
         for i in range(first, last + 1 if start < stop else first):
-            piece = self._document_map(i)[max(start - counts[i], 0) : stop - counts[i]]
-            ends.append(piece + np.uint64(self._ends[i]))
+            here = max(start - counts[i], 0), min(stop, counts[i + 1]) - counts[i]
+            ends.append(self._read_documents(i, *map(int, here)) + np.uint64(self._ends[i]))
         return np.concatenate(ends)
 
-    def take(self, positions: np.ndarray) -> np.ndarray:
-        """Return the stored tokens at `positions`, int64 [k] in any order, as `dtype` [k]."""
-        part = np.searchsorted(self._ends, positions, "right") - 1
-        if not positions.size or part.min() == part.max():
-            i = int(part[0]) if positions.size else 0
-            return self._maps[i][positions - self._ends[i]]
-        out = np.empty(len(positions), self.dtype)
-        for i in np.unique(part):
-            here = part == i
-            out[here] = self._maps[i][positions[here] - self._ends[i]]
-        return out
-
-    def _read(self, i: int, start: int, stop: int) -> np.ndarray:
-        size = self.dtype.itemsize
-        count = int(stop - start) * size
-        data = os.pread(self._descriptor(i).number, count, int(start) * size)
-        if len(data) != count:
+    def _read(
+        self,
+        parts: list[int],
+        part: Integers,
+        begin: Integers,
+        end: Integers,
+        out: Tokens,
+        to: Integers,
+    ) -> None:
+        """Read the bytes [begin, end) of each piece's part to the byte `to` of `out`."""
+        files = [self._files[number].open() for number in parts]
+        numbers = np.array([file.number for file in files], np.int32)
+        numbers = numbers[np.searchsorted(parts, part)]
+        failed = read_pieces(numbers, begin, end, out.view(np.uint8), to)
+        if failed >= 0:
+            # Raises what the system has to say, if it has.
+            os.pread(int(numbers[failed]), 1, int(begin[failed]))
             raise VerifyError(
-                f"{self._root / self._parts[i]['path']} became shorter while it was read; delete "
+                f"{self._files[part[failed]].path} became shorter while it was read; delete "
                 "manifests/tokens.json and build again"
             )
-        return np.frombuffer(data, self.dtype)
 
-    def _open_part(self, i: int) -> "_Descriptor":
-        return _Descriptor(os.open(self._root / self._parts[i]["path"], os.O_RDONLY))
-
-    def _open_documents(self, i: int) -> np.ndarray:
+    def _read_documents(self, i: int, start: int, stop: int) -> np.ndarray:
         path = (self._root / self._parts[i]["path"]).with_suffix(".documents")
-        return _map(path, np.dtype("<u8"), self._parts[i]["documents"])
+        ends = np.dtype("<u8")
+        _File(path, self._parts[i]["documents"], ends.itemsize)
+        return np.fromfile(path, ends, stop - start, offset=start * ends.itemsize)
+
+
+class _File:
+    """A file of `count` integers of `width` bytes, opened when it is needed."""
+
+    def __init__(self, path: Path, count: int, width: int):
+        self.path = path
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise VerifyError(
+                f"{path}: {error.strerror}; delete manifests/tokens.json and build again"
+            ) from error
+        if found.st_size != count * width:
+            raise VerifyError(
+                f"{path} has {found.st_size} bytes, expected {count * width} ({count} integers of "
+                f"{width} bytes); delete manifests/tokens.json and build again"
+            )
+        # Another file may come to have this name.
+        self._identity = found.st_dev, found.st_ino, found.st_mtime_ns
+
+    def open(self) -> "_Descriptor":
+        return _open(self.path, self._identity)
 
 
 class _Descriptor:
@@ -189,17 +241,6 @@ class _Descriptor:
         os.close(self.number)
 
 
-def _map(path: Path, dtype: np.dtype, count: int) -> np.ndarray:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise VerifyError(
-            f"{path}: {error.strerror}; delete manifests/tokens.json and build again"
-        ) from error
-    if size != count * dtype.itemsize:
-        raise VerifyError(
-            f"{path} has {size} bytes, expected {count * dtype.itemsize} ({count} integers of "
-            f"{dtype.itemsize} bytes); delete manifests/tokens.json and build again"
-        )
-    # A plain array over the map: slicing np.memmap itself costs microseconds a time.
-    return np.asarray(np.memmap(path, dtype, "r")).view(np.ndarray)
+@lru_cache(OPEN_FILES)
+def _open(path: Path, identity: tuple[int, int, int]) -> _Descriptor:
+    return _Descriptor(os.open(path, os.O_RDONLY))

@@ -27,8 +27,11 @@ from massivetext.tokens import TokenStore
 
 from .stage import Context, Part, PartOutput, PartResult, materialise, run_parts
 
-# Records gathered at once: some MB in memory, whatever the size of a shard.
-BATCH_RECORDS = 1024
+# Tokens gathered at once, whatever the size of a shard: the more, the fewer blocks of documents are
+# put in order for a few sequences each (`construction.Drawn`).
+GATHERED_BYTES = 64 << 20
+# Records framed at once, in the caches.
+BATCH_RECORDS = 512
 
 # What the shards carry of the tokenizer, so that no other can be mistaken for it.
 TOKENIZER_KEYS = ("dtype", "vocab_size", "eos_id", "pad_id", "tokenizer_sha256")
@@ -57,27 +60,34 @@ class WriteShard:
 
     def _train(self, part: Part, out: PartOutput) -> Batches:
         counts = np.array(part.arguments["counts"], np.int64)
-        for start in range(part.arguments["start"], part.arguments["stop"], BATCH_RECORDS):
-            stop = min(start + BATCH_RECORDS, part.arguments["stop"])
+        for start, stop in self._gatherings(part.arguments["start"], part.arguments["stop"]):
             at = self.order.positions(start, stop, counts)
             tokens = np.empty((stop - start, self.record.width), self.record.tokens)
-            columns = (at.subset.tolist(), at.sequence.tolist(), at.epoch.tolist())
-            for row, (subset, sequence, epoch) in enumerate(zip(*columns, strict=True)):
-                tokens[row] = self._source(out, self.order.names[subset]).tokens(sequence, epoch)
-            yield self.record.encode(tokens, at.subset, at.sequence, at.epoch)
+            for subset in np.unique(at.subset).tolist():
+                rows = np.flatnonzero(at.subset == subset)
+                source = self._source(out, self.order.names[subset])
+                tokens[rows] = source.tokens(at.sequence[rows], at.epoch[rows])
+            yield from self._encoded(tokens, *at)
             counts += np.bincount(at.subset, minlength=len(counts))
 
     def _heldout(self, part: Part, out: PartOutput) -> Batches:
         name, index = part.arguments["heldout"], part.arguments["index"]
         store = TokenStore.open(out.root, f"heldout/{name}", self.tokens)
-        for start in range(0, part.arguments["stop"], BATCH_RECORDS):
-            stop = min(start + BATCH_RECORDS, part.arguments["stop"])
+        for start, stop in self._gatherings(0, part.arguments["stop"]):
             sequence = np.arange(start, stop)
-            tokens = np.empty((stop - start, self.record.width), self.record.tokens)
-            for row in range(stop - start):
-                tokens[row] = store.sequence(start + row, self.planned.sequence_length)
+            tokens = store.sequence(sequence, self.planned.sequence_length)
             subset = np.full(stop - start, index)
-            yield self.record.encode(tokens, subset, sequence, np.zeros_like(sequence))
+            yield from self._encoded(tokens, subset, sequence, np.zeros_like(sequence))
+
+    def _gatherings(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        size = max(1, GATHERED_BYTES // (self.record.width * self.record.tokens.itemsize))
+        for first in range(start, stop, size):
+            yield first, min(first + size, stop)
+
+    def _encoded(self, tokens: npt.NDArray[Any], *columns: npt.NDArray[Any]) -> Batches:
+        for first in range(0, len(tokens), BATCH_RECORDS):
+            some = slice(first, first + BATCH_RECORDS)
+            yield self.record.encode(tokens[some], *(column[some] for column in columns))
 
     def _source(self, out: PartOutput, name: str) -> Sequences:
         if name not in self.sources:

@@ -13,8 +13,10 @@ from massivetext.mixture import resolve_weights
 from massivetext.progress import human_bytes
 from massivetext.readers import plan
 from massivetext.test_sets import expand
+from massivetext.tokenizer.encode import Tokenizer
 
 from . import earlier
+from .encode import sentinel_ids
 
 
 def check(loaded: Loaded) -> list[str]:
@@ -37,6 +39,8 @@ def check(loaded: Loaded) -> list[str]:
     with _located(loaded, "overlap"):
         lines.append(_overlap(config))
     lines.append(_deduplicate(loaded))
+    if config.fill_in_the_middle is not None:
+        lines.append(_fill_in_the_middle(loaded))
     with _located(loaded, "mixture"):
         weights = resolve_weights(config.mixture, config.subsets)
     shares = ", ".join(f"{name} {weight:.4g}" for name, weight in weights.items())
@@ -112,6 +116,21 @@ def _deduplicate(loaded: Loaded) -> str:
     for build in builds:
         plan += f"\n          against {build.folder}: {build.documents:,} documents"
     return plan
+
+
+def _fill_in_the_middle(loaded: Loaded) -> str:
+    config = loaded.config
+    rule, model = config.fill_in_the_middle, config.tokenizer.model
+    assert rule is not None
+    with _located(loaded, "fill_in_the_middle.subsets"):
+        for name in rule.subsets or ():
+            if name not in config.subsets:
+                raise ConfigError(f"there is no subset {name!r}{nearest(name, config.subsets)}")
+    if model is not None:
+        with _located(loaded, "tokenizer.model"):
+            sentinel_ids(Tokenizer.load(model), model)
+    names = ", ".join(name for name in config.subsets if rule.covers(name))
+    return f"infill    {names}: {rule.rate:.4g} of the documents, {rule.spm_rate:.4g} of them SPM"
 
 
 @contextmanager

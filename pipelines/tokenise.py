@@ -9,14 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from massivetext.config import Config
 from massivetext.config_file import to_dict
 from massivetext.dataset import FileRecord, atomic_file, sha256_file, write_json
-from massivetext.document import text_buffers
-from massivetext.errors import InputError
+from massivetext.fill_in_the_middle import SENTINELS
 from massivetext.lineage import documents_identity
 from massivetext.mixture import resolve_weights
 from massivetext.presets import TOKENIZERS, TokenizerPreset
@@ -24,14 +20,15 @@ from massivetext.progress import Progress, human_bytes, human_seconds
 from massivetext.tokenizer.encode import Tokenizer
 from massivetext.tokenizer.sample import SAMPLE, budgets, candidates, cutoff, fill
 from massivetext.tokenizer.train import train_model
-from massivetext.tokens import close_documents
 
-from .parts import read_batches
+from .encode import INFILL, Encode, sentinel_ids
 from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
 
 VERSION = 2
 MODEL = "tokenizer/tokenizer.model"
 REPORT = "tokenizer/report.json"
+# What is counted of a subset and of each of its parts.
+STORED = ("documents", "tokens", "text_bytes")
 
 
 class DrawSample:
@@ -54,8 +51,15 @@ class DrawSample:
 class TrainTokenizer:
     """Trains one model on the candidates of all parts."""
 
-    def __init__(self, preset: TokenizerPreset, vocab_size: int, model_type: str):
+    def __init__(
+        self,
+        preset: TokenizerPreset,
+        vocab_size: int,
+        model_type: str,
+        control_symbols: tuple[str, ...],
+    ):
         self.preset, self.vocab_size, self.model_type = preset, vocab_size, model_type
+        self.control_symbols = control_symbols
 
     def setup(self) -> None:
         pass
@@ -77,7 +81,7 @@ class TrainTokenizer:
             out.progress(min(read, half) + int(trained * half))
 
         model, report = train_model(
-            texts(), self.preset, self.vocab_size, self.model_type, watch=watch
+            texts(), self.preset, self.vocab_size, self.model_type, watch, self.control_symbols
         )
         with out.file(MODEL) as file:
             file.write(model)
@@ -87,67 +91,28 @@ class TrainTokenizer:
         out.extra["report"] = {**values, "bytes_by_subset": drawn}
 
 
-class Encode:
-    """Writes the tokens of one file of documents, and where each document ends."""
-
-    def __init__(self, model: str, sha256: str):
-        self.model, self.sha256 = model, sha256
-
-    def setup(self) -> None:
-        self.tokenizer = Tokenizer.load(self.model)
-        if self.tokenizer.sha256 != self.sha256:
-            raise InputError(f"{self.model} changed during the build; run the build again")
-
-    def run(self, part: Part, out: PartOutput) -> None:
-        source, folder = part.arguments["path"], part.arguments["tokens"]
-        row = end = size = 0
-        with out.file(f"{folder}.tokens") as tokens, out.file(f"{folder}.documents") as documents:
-            for batch in read_batches(out.root / source, ["text"]):
-                text = batch.column("text")
-                try:
-                    flat, offsets = self.tokenizer.encode_batch(text)
-                except InputError as error:
-                    last = row + batch.num_rows - 1
-                    raise InputError(f"{source}, rows {row} to {last}: {error}") from error
-                tokens.write(close_documents(flat, offsets, self.tokenizer.eos_id))
-                if not self.tokenizer.lossless:
-                    unknown = int(np.count_nonzero(flat == self.tokenizer.unk_id))
-                    out.counts["unknown_tokens"] += unknown
-                ends = end + offsets[1:] + np.arange(1, batch.num_rows + 1)
-                documents.write(ends.astype("<u8"))
-                row += batch.num_rows
-                end = int(ends[-1]) if batch.num_rows else end
-                size += _text_bytes(text)
-                out.progress(size)
-        if row != part.arguments["rows"]:
-            raise InputError(
-                f"{source} has {row} documents and its manifest says {part.arguments['rows']}; "
-                "delete manifests/documents.json and build again"
-            )
-        out.counts.update(documents=row, tokens=end, text_bytes=size)
-
-
-def _text_bytes(column: pa.Array) -> int:
-    offsets = text_buffers(column)[1]
-    return int(offsets[-1] - offsets[0])
-
-
 def train_tokenizer_stage(
     context: Context, config: Config, documents_manifest: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the manifest of `tokenizer`: train the model, or copy in the one the config names.
 
     The manifest has `model` (path), `sha256`, `vocab_size`, `dtype`, `eos_id`, `pad_id`, `unk_id`,
-    `lossless`, `warnings` and, of a trained one, `report`.
+    `lossless`, `warnings`, with fill-in-the-middle `sentinels` (ids by name) and, of a trained one,
+    `report`.
 
     Raises:
-      ConfigError: the given model cannot be used, or a subset has no weight.
+      ConfigError: the given model cannot be used or lacks the sentinels, or a subset has no weight.
       StageError: training failed, for example because the vocabulary is too large for the text.
     """
     chosen = config.tokenizer
     depends: dict[str, Any] = {"tokenizer": to_dict(chosen), "version": VERSION}
+    sentinels = () if config.fill_in_the_middle is None else SENTINELS
+    if sentinels:
+        depends["sentinels"] = list(sentinels)
     if chosen.model is not None:
-        Tokenizer.load(chosen.model)
+        given = Tokenizer.load(chosen.model)
+        if sentinels:
+            sentinel_ids(given, chosen.model)
         depends["model"] = sha256_file(Path(chosen.model))
     else:
         weights = resolve_weights(config.mixture, config.subsets)
@@ -167,7 +132,7 @@ def train_tokenizer_stage(
             with atomic_file(context.root / MODEL) as copy:
                 copy.write(Path(chosen.model).read_bytes())
             model = FileRecord(MODEL, copy.bytes, copy.digest.hexdigest(), 0)
-            return _describe(context, [model], {})
+            return _describe(context, [model], {}, sentinels)
         draws = _draws(key, documents, share)
         run_parts(context, "tokenizer", key, draws, DrawSample(config.seed))
         samples: dict[str, list[str]] = {}
@@ -176,12 +141,12 @@ def train_tokenizer_stage(
         arguments = {"budgets": share, "samples": samples}
         part = Part("train", 2 * sum(share.values()), arguments)
         vocab_size = chosen.vocab_size or preset.vocab_size
-        work = TrainTokenizer(preset, vocab_size, chosen.model_type)
+        work = TrainTokenizer(preset, vocab_size, chosen.model_type, sentinels)
         [result] = run_parts(context, "tokenizer", key, [part], work)
         report = {"preset": chosen.preset, **result.extra["report"]}
         if not context.quiet:
             _tell(report, result.extra["cost"])
-        return _describe(context, result.files, report)
+        return _describe(context, result.files, report, sentinels)
 
     return materialise(context, "tokenizer", depends, ("tokenizer",), produce)
 
@@ -222,7 +187,9 @@ def _draws(key: str, documents: dict[str, Any], share: dict[str, int]) -> list[P
     ]
 
 
-def _describe(context: Context, files: list[FileRecord], report: dict[str, Any]) -> dict[str, Any]:
+def _describe(
+    context: Context, files: list[FileRecord], report: dict[str, Any], sentinels: tuple[str, ...]
+) -> dict[str, Any]:
     tokenizer = Tokenizer.load(context.root / MODEL)
     for warning in tokenizer.warnings:
         Progress.line("tokenizer", f"warning: the model is not lossless: {warning}")
@@ -238,6 +205,8 @@ def _describe(context: Context, files: list[FileRecord], report: dict[str, Any])
         "warnings": list(tokenizer.warnings),
         "report": report,
     }
+    if sentinels:
+        body["sentinels"] = sentinel_ids(tokenizer, MODEL)
     if report:
         path = context.root / REPORT
         write_json(path, body)
@@ -253,8 +222,10 @@ def tokenise_stage(
 ) -> dict[str, Any]:
     """Return the manifest of `tokens`, which `massivetext.tokens.TokenStore.open` reads.
 
-    Its `subsets` and `heldout` map a subset to `documents`, `tokens` (each document's EOS counted),
-    `text_bytes` and `parts` in order, each with `path`, `documents`, `tokens` and `text_bytes`.
+    Its `subsets` and `heldout` map a subset to `documents`, `tokens` (each document's EOS counted,
+    and sentinels), `text_bytes` (of the texts as they were) and `parts` in order, each with `path`,
+    `documents`, `tokens` and `text_bytes`. With fill-in-the-middle, training subsets and their
+    parts also have the number of documents so rewritten; held-out documents never are.
 
     Raises:
       StageError: a file of documents cannot be read or is not what its manifest says.
@@ -267,6 +238,9 @@ def tokenise_stage(
         "documents": documents_identity(documents_manifest),
         "version": VERSION,
     }
+    rule = config.fill_in_the_middle
+    if rule is not None:
+        depends |= {"fill_in_the_middle": to_dict(rule), "seed": config.seed}
     parts = [
         Part(
             entry["path"].removesuffix(".parquet"),
@@ -277,6 +251,7 @@ def tokenise_stage(
                 "path": entry["path"],
                 "rows": entry["rows"],
                 "tokens": f"{folder}/{name}/{Path(entry['path']).stem}",
+                INFILL: rule is not None and kind == "subsets" and rule.covers(name),
             },
         )
         for kind, folder in kinds.items()
@@ -285,12 +260,21 @@ def tokenise_stage(
     ]
 
     def produce(key: str) -> dict[str, Any]:
-        work = Encode(str(context.root / model), sha256)
+        sentinels = tokenizer_manifest.get("sentinels", {})
+        work = Encode(str(context.root / model), sha256, rule, sentinels, config.seed)
         results = run_parts(context, "tokens", key, parts, work)
+        totals: dict[str, tuple[str, ...]] = dict.fromkeys(kinds, STORED)
+        if rule is not None:
+            totals["subsets"] += (INFILL,)
         body: dict[str, Any] = {
-            kind: {name: _store(kind, name, parts, results) for name in documents_manifest[kind]}
+            kind: {
+                name: _store(kind, name, totals[kind], parts, results)
+                for name in documents_manifest[kind]
+            }
             for kind in kinds
         }
+        if rule is not None and not context.quiet:
+            _tell_infill(body["subsets"])
         body |= {
             name: tokenizer_manifest[name] for name in ("vocab_size", "dtype", "eos_id", "pad_id")
         }
@@ -308,8 +292,18 @@ def tokenise_stage(
     return materialise(context, "tokens", depends, ("tokens",), produce)
 
 
-def _store(kind: str, name: str, parts: list[Part], results: list[PartResult]) -> dict[str, Any]:
-    totals = ("documents", "tokens", "text_bytes")
+def _tell_infill(subsets: dict[str, Any]) -> None:
+    shares = ", ".join(
+        f"{name} {entry[INFILL]:,} of {entry['documents']:,}"
+        for name, entry in subsets.items()
+        if entry[INFILL]
+    )
+    Progress.line("tokens", f"fill-in-the-middle documents: {shares or 'none'}")
+
+
+def _store(
+    kind: str, name: str, totals: tuple[str, ...], parts: list[Part], results: list[PartResult]
+) -> dict[str, Any]:
     entries = [
         {
             "path": f"{part.arguments['tokens']}.tokens",

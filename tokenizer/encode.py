@@ -81,6 +81,17 @@ class Tokenizer:
 
         return CompiledBpe.make(self._spec, self._pieces, carries_mark=self.lossless)
 
+    @property
+    def keeps_spaces(self) -> bool:
+        """Whether spaces come back as they are, so that texts encoded apart join again."""
+        return self._spec.keeps_spaces
+
+    def control_id(self, name: str) -> int | None:
+        """Return the id of a control piece, which no text gives, or None if there is none."""
+        token: int = self._processor.piece_to_id(name)
+        found = self._processor.id_to_piece(token) == name and self._processor.is_control(token)
+        return token if found else None
+
     @classmethod
     def load(cls, path: Path | str) -> "Tokenizer":
         """Load a model file.

@@ -9,7 +9,7 @@ white-space-only pieces, ids pad 0, eos 1, unk 2, no bos.
 import importlib.metadata
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -76,18 +76,23 @@ def train(
     out: Path,
     model_type: str = "bpe",
     watch: Watch | None = None,
+    control_symbols: Sequence[str] = (),
 ) -> TrainingReport:
     """Train on `samples` and write the model file `out`, atomically.
 
     SentencePiece runs in a process of its own. Its memory grows with the sample: some 4 to 13 bytes
     for each byte of it under BPE.
 
+    Args:
+      control_symbols: pieces that no text gives, not even one that spells them. Their ids follow
+        `UNK_ID`, and `vocab_size` counts them.
+
     Raises:
       ConfigError: no text, or `vocab_size` is too large or too small for it; says what would fit.
       InputError: a sample holds a lone surrogate.
       StageError: the trainer was killed, for want of memory most likely.
     """
-    model, report = train_model(samples, preset, vocab_size, model_type, watch)
+    model, report = train_model(samples, preset, vocab_size, model_type, watch, control_symbols)
     with atomic_file(out) as file:
         file.write(model)
     return report
@@ -99,12 +104,15 @@ def train_model(
     vocab_size: int,
     model_type: str = "bpe",
     watch: Watch | None = None,
+    control_symbols: Sequence[str] = (),
 ) -> tuple[bytes, TrainingReport]:
     """As `train`, but return the bytes of the model."""
     if model_type not in MODEL_TYPES:
         raise ConfigError(f"model type {model_type!r} is unknown{nearest(model_type, MODEL_TYPES)}")
     sentences = _Sentences(samples)
     settings = {**_settings(preset), "vocab_size": vocab_size, "model_type": model_type}
+    if control_symbols:
+        settings["control_symbols"] = list(control_symbols)
     started = time.monotonic()
     tell = None if watch is None else lambda share: watch(sentences.text_bytes, share)
     try:

@@ -1,11 +1,16 @@
 """Checkpoints: whole or absent, the last and the best kept, resumed only where they belong.
 
-A folder `checkpoints/<step>` holds `params`, `optimiser` (Adam's moments and the counters) and
-`about` (JSON: the step, the model, the recipe, the shards' fingerprint). Orbax writes it under
-a temporary name and renames it, so a killed run or a full disk leaves the one before.
+A folder `checkpoints/<step>` holds `params`, `optimiser` (its moments and counters) and `about`
+(JSON: where the run is, the model, the recipe, the shards' fingerprint). Orbax copies the state off
+the devices, and training goes on while a thread writes it under a temporary name, renames it and
+then removes those that are not kept. A killed run or a full disk leaves the one before.
 """
 
 import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,14 +21,33 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 from massivetext.errors import ConfigError, InputError, StageError
 
-from .parameters import Dimensions, Params, abstract
+from .parameters import Dimensions, Params, table
 
 FOLDER = "checkpoints"
 STATE = ("params", "optimiser")
+# Where a checkpoint is moved before its files are removed: one that is half removed when the run
+# is killed would still look whole.
+REMOVED = "removed"
+
+# TensorStore reports a full disk as ValueError or RuntimeError, by its own status code.
+ERRORS = (OSError, ValueError, RuntimeError)
+
+Keep = Callable[[Sequence[int]], set[int]]
 
 
 def _bits_per_byte(metrics: dict[str, float]) -> float:
     return metrics["bits_per_byte"]
+
+
+@dataclass
+class _AlsoKeep:
+    """An Orbax preservation policy: what `keep` chooses of the steps."""
+
+    keep: Keep
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: object) -> list[bool]:
+        chosen = self.keep([checkpoint.step for checkpoint in checkpoints])
+        return [checkpoint.step in chosen for checkpoint in checkpoints]
 
 
 class Checkpoints:
@@ -32,33 +56,47 @@ class Checkpoints:
     Args:
       identity: what a run must share with a checkpoint to continue it: JSON by name. A value that
         differs is refused by that name.
+      keep: of the steps saved, in ascending order, those to keep besides the last and the best.
+      read_only: for a reader, which may be at work while a run is writing.
     """
 
-    def __init__(self, root: Path, identity: dict[str, Any]):
-        # Orbax narrates every save on the root logger; the run has its own lines.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+    def __init__(
+        self,
+        root: Path,
+        identity: dict[str, Any],
+        keep: Keep = lambda steps: set(),
+        *,
+        read_only: bool = False,
+    ):
+        # Orbax narrates every save, and prints the errors that it raises; the run has its own
+        # lines.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = (root / FOLDER).absolute()
         self.identity = identity
-        keep = AnyPreservationPolicy(
-            [
-                LatestN(1),
-                BestN(
-                    n=1,
-                    get_metric_fn=_bits_per_byte,
-                    reverse=True,
-                    keep_checkpoints_without_metrics=False,
-                ),
-            ]
+        best = BestN(
+            n=1,
+            get_metric_fn=_bits_per_byte,
+            reverse=True,
+            keep_checkpoints_without_metrics=False,
         )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=keep,
+            preservation_policy=AnyPreservationPolicy([LatestN(1), best, _AlsoKeep(keep)]),
             # Not needed by the policy, but without it orbax does not store the metrics, and a run
             # that continues would not know its best checkpoint.
             best_fn=_bits_per_byte,
             best_mode="min",
-            enable_async_checkpointing=False,
+            enable_async_checkpointing=not read_only,
+            todelete_subdir=None if read_only else REMOVED,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._writes = not read_only
+        self._failed = False
+        self._pending: int | None = None
+        handlers: dict[str, Any] = {item: ocp.StandardCheckpointHandler() for item in STATE}
+        handlers["about"] = ocp.JsonCheckpointHandler()
+        self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+        self._sweep()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -69,18 +107,31 @@ class Checkpoints:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._manager.close()
+        try:
+            self.wait()
+        except StageError as error:
+            if value is None:
+                raise
+            value.add_note(str(error))
+        finally:
+            try:
+                self._manager.close()
+            except ERRORS:
+                # Orbax says once more what `_saving` has said.
+                if not self._failed:
+                    raise
+            self._sweep()
 
     @property
     def steps(self) -> list[int]:
-        """Steps of all checkpoints, in order: the last, and the best if it is another."""
+        """Steps of all whole checkpoints, in order, with the one that is being written."""
+        self.wait()
         return sorted(self._manager.all_steps())
 
     @property
     def last_step(self) -> int | None:
         """Steps done at the last whole checkpoint, or None when there is none."""
-        step: int | None = self._manager.latest_step()
-        return step
+        return max(self.steps, default=None)
 
     def path(self, step: int) -> Path:
         return self.folder / str(step)
@@ -88,61 +139,109 @@ class Checkpoints:
     def save(
         self, step: int, state: dict[str, Any], about: dict[str, Any], bits_per_byte: float | None
     ) -> None:
-        """Save the state after `step` steps; with `bits_per_byte` it may be kept as the best.
+        """Begin to save the state after `step` steps; with `bits_per_byte` it may be kept as best.
+
+        The state may be changed or donated as soon as this returns. The checkpoint is whole, and
+        those that are not kept are gone, when the next `save`, `wait` or `restore` returns.
 
         Raises:
-          StageError: it could not be written, as on a full disk; the one before is still there.
+          StageError: this one or the one before could not be written, as on a full disk; the last
+            whole one is still there.
         """
+        self.wait()
         metrics = None if bits_per_byte is None else {"bits_per_byte": bits_per_byte}
         contents = ocp.args.Composite(
             **{item: ocp.args.StandardSave(state[item]) for item in STATE},
-            about=ocp.args.JsonSave({**about, "step": step, "identity": self.identity}),
+            about=ocp.args.JsonSave({**about, "identity": self.identity}),
         )
-        before = self.last_step
-        try:
+        self._pending = step
+        with self._saving(step):
             self._manager.save(step, args=contents, metrics=metrics, force=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            # TensorStore reports a full disk as ValueError or RuntimeError, by its own status code.
+
+    def wait(self) -> None:
+        """Return when the checkpoint that was begun is whole.
+
+        Raises:
+          StageError: it could not be written.
+        """
+        if self._pending is not None:
+            with self._saving(self._pending):
+                self._manager.wait_until_finished()
+            self._pending = None
+            self._sweep()
+
+    @contextmanager
+    def _saving(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except ERRORS as error:
+            self._pending = None
+            self._failed = True
+            self._manager.reload()  # it forgot those that this one was to replace
+            before = self.last_step
             left = "nothing was saved before" if before is None else f"step {before} is kept"
             raise StageError(
                 f"the checkpoint of step {step} could not be written to {self.folder}; {left}. "
                 f"Free some space and run again. ({str(error).splitlines()[0]})"
             ) from error
 
-    def about(self) -> dict[str, Any]:
-        """Return what the last checkpoint says of itself, after checking that it is of this run.
+    def remove_after(self, step: int) -> None:
+        """Remove all checkpoints of later steps: the run goes back to `step`."""
+        for later in reversed(self.steps):
+            if later > step:
+                self._manager.delete(later)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove the files of removed checkpoints."""
+        if self._writes and jax.process_index() == 0:
+            shutil.rmtree(self.folder / REMOVED, ignore_errors=True)
+
+    def about(self, step: int) -> dict[str, Any]:
+        """Return what the checkpoint of `step` says of itself, after checking that it is of this
+        run.
 
         Raises:
           ConfigError: it is of another model, other shards or another recipe.
           InputError: it cannot be read.
         """
-        step = self.last_step
-        assert step is not None
         about = self._restore(step, "about", ocp.args.JsonRestore())
         check_identity(about["identity"], self.identity, self.path(step))
         return dict(about)
 
-    def restore(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Return the last saved value of each item of `state`.
+    def restore(self, step: int, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the value of each item of `state` as saved after `step` steps.
 
         Args:
           state: `jax.ShapeDtypeStruct`s by item, any of `STATE`: the shapes, dtypes and shardings
-            to restore to.
+            to restore to, on whatever devices they were saved from.
         """
-        step = self.last_step
-        assert step is not None
+        self.wait()
         return {
             item: self._restore(step, item, ocp.args.StandardRestore(state[item])) for item in state
         }
 
+    def dtypes(self, step: int, item: str) -> Any:
+        """Return the dtype of every array of an item as saved, as a tree like it."""
+        try:
+            metadata = self._manager.item_metadata(step)[item]
+        except (KeyError, *ERRORS) as error:
+            raise self._unreadable(step, error) from error
+        if metadata is None:
+            raise self._unreadable(step, FileNotFoundError(f"no {item}"))
+        return jax.tree.map(lambda array: array.dtype, metadata.tree)
+
     def _restore(self, step: int, item: str, args: Any) -> Any:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise InputError(
-                f"{self.path(step)} cannot be read ({str(error).splitlines()[0]}); delete it to "
-                "continue from an earlier checkpoint or from the start"
-            ) from error
+        except (KeyError, *ERRORS) as error:
+            raise self._unreadable(step, error) from error
+
+    def _unreadable(self, step: int, error: Exception) -> InputError:
+        return InputError(
+            f"{self.path(step)} cannot be read ({str(error).splitlines()[0]}); delete it to "
+            "continue from an earlier checkpoint or from the start"
+        )
 
 
 def check_identity(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
@@ -165,6 +264,8 @@ def _differing(stored: Any, wanted: Any) -> str:
 def load_params(root: Path, size: Dimensions, data: str) -> Params:
     """Return the parameters of the last checkpoint under `root`, for evaluation and sampling.
 
+    They are in the precision they were trained in, on one device; nothing else is read.
+
     Args:
       data: fingerprint of the shards it must have been trained on.
 
@@ -174,10 +275,17 @@ def load_params(root: Path, size: Dimensions, data: str) -> Params:
     """
     if not (root / FOLDER).is_dir():
         raise InputError(f"no checkpoint in {root / FOLDER}; run massivetext train first")
-    with Checkpoints(root, {"model": size.to_json(), "shards": data}) as checkpoints:
-        if checkpoints.last_step is None:
+    identity = {"model": size.to_json(), "shards": data}
+    with Checkpoints(root, identity, read_only=True) as checkpoints:
+        step = checkpoints.last_step
+        if step is None:
             raise InputError(f"no checkpoint in {root / FOLDER}; run massivetext train first")
-        checkpoints.about()
+        checkpoints.about(step)
+        dtypes = checkpoints.dtypes(step, "params")
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        params: Params = checkpoints.restore({"params": abstract(size, device)})["params"]
+        wanted = {
+            name: jax.ShapeDtypeStruct(row.shape, dtypes[name], sharding=device)
+            for name, row in table(size).items()
+        }
+        params: Params = checkpoints.restore(step, {"params": wanted})["params"]
         return params

@@ -1,21 +1,69 @@
-"""Batches from shards: the batch of step k is records [k·B, (k+1)·B), a pure function of k."""
+"""Batches from shards: each is the records from a cursor on, in the order of training.
 
-from collections.abc import Iterator
+Where a run stands in its data is a `Position`, kept in every checkpoint. A run without rewinds
+trains record k as its k-th sequence; a rewind (`spikes`) moves the cursor on, never back, so what
+was left out is not met again.
+"""
+
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from massivetext.config import Train
 from massivetext.dataset import read_json, sha256_file, sha256_json
-from massivetext.errors import ConfigError, InputError
+from massivetext.errors import ConfigError, InputError, StageError
 from massivetext.shards import RecordFiles, Records, Shards
 
 from .loss import PADDING
+from .ramp import batch_size, micro_batch_size, sequences_of, steps_within
 
 Int32 = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands: `step` updates done on `sequences` records; the next is `cursor`.
+
+    `skipped` are the ranges of records [from, to) that rewinds left out, in order. Always
+    `cursor` = `sequences` + the records left out.
+    """
+
+    step: int = 0
+    sequences: int = 0
+    cursor: int = 0
+    skipped: tuple[tuple[int, int], ...] = ()
+
+    def after(self, size: int) -> "Position":
+        """Return the position after an update on the next `size` records."""
+        return replace(
+            self,
+            step=self.step + 1,
+            sequences=self.sequences + size,
+            cursor=self.cursor + size,
+        )
+
+    def skip_to(self, record: int) -> "Position":
+        """Return the position with the records up to `record` left out."""
+        skipped = (*self.skipped, (self.cursor, record))
+        return replace(self, cursor=record, skipped=skipped)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "sequences": self.sequences,
+            "cursor": self.cursor,
+            "skipped_ranges": [list(bounds) for bounds in self.skipped],
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Position":
+        skipped = tuple((start, stop) for start, stop in value["skipped_ranges"])
+        return cls(value["step"], value["sequences"], value["cursor"], skipped)
 
 
 class Batch(NamedTuple):
@@ -67,30 +115,107 @@ def require_enough(train: Train, shards: Shards) -> None:
     Repetition of data is decided once, by the mixture's budget and `max_epochs`.
 
     Raises:
-      ConfigError: `steps` · `batch_size` passes the number of records; says what to change.
+      ConfigError: the batches of `steps` pass the number of records; says what to change.
     """
-    needed = train.steps * train.batch_size
+    needed = sequences_of(train)
     if needed > len(shards):
-        length = shards.manifest["sequence_length"]
-        fits = len(shards) // train.batch_size
+        fits = steps_within(train, len(shards))
         shorter = f"lower train.steps to at most {fits:,}, or " if fits else ""
+        size = f"{train.batch_size:,}"
+        if train.batch_ramp is not None:
+            size = f"{train.batch_ramp.points[0].batch_size:,} to {size}"
         raise ConfigError(
-            f"train.steps {train.steps:,} x train.batch_size {train.batch_size:,} need {needed:,} "
+            f"train.steps {train.steps:,} x train.batch_size {size} need {needed:,} "
             f"sequences and the shards in {shards.folder} hold {len(shards):,}: {shorter}"
-            f"raise mixture.tokens to at least {needed * length:,} and build again"
+            f"raise mixture.tokens to at least {needed * shards.sequence_length:,} and build again"
         )
 
 
-def batches(shards: RecordFiles, batch_size: int, start: int, stop: int) -> Iterator[Batch]:
-    """Yield the batches of steps [start, stop), reading one ahead of the step that computes."""
+def require_left(train: Train, shards: Shards, position: Position, spike: int) -> None:
+    """Refuse to go on from `position`, after the spike at step `spike`, when the rest of the run is
+    longer than the rest of the data.
 
-    def read(step: int) -> Batch:
-        return to_batch(shards.read(step * batch_size, (step + 1) * batch_size))
+    Raises:
+      StageError: says what to change.
+    """
+    assert train.spikes is not None
+    over = position.cursor + sequences_of(train) - position.sequences - len(shards)
+    if over > 0:
+        fewer = train.spikes.skip - -(-over // batch_size(train, position.sequences))
+        lower = f"lower train.spikes.skip to at most {fewer:,}, " if fewer >= 0 else ""
+        needed = (len(shards) + over) * shards.sequence_length
+        raise StageError(
+            f"the loss spiked at step {spike:,}; without the records around it the shards in "
+            f"{shards.folder} are {over:,} sequences too short for the rest of the run: {lower}"
+            "remove train.spikes to go on as it is, or raise mixture.tokens to at least "
+            f"{needed:,} and begin again"
+        )
+
+
+def text_bytes_per_target(manifest: Mapping[str, Any]) -> float | None:
+    """Return the bytes of text that a target of the training mixture stands for.
+
+    Estimated from the held-out documents, which are drawn from the same subsets: their bytes per
+    target, weighted by the tokens of each subset in the mixture. None when a subset that is trained
+    on holds nothing out.
+    """
+    heldout = manifest["heldout"]
+    used = {s["name"]: s["tokens"] for s in manifest["subsets"] if s.get("tokens")}
+    if not used or not all(heldout.get(name, {}).get("text_bytes") for name in used):
+        return None
+    total = sum(
+        tokens * heldout[name]["text_bytes"] / heldout[name]["targets"]
+        for name, tokens in used.items()
+    )
+    return float(total / sum(used.values()))
+
+
+class Feed(NamedTuple):
+    """The batch of one update.
+
+    `inputs` and `targets` are [M, b, T]: the largest batch of the run in micro-batches, of which
+    the first `micro_batches` count. `position` is that of the run after the update.
+    """
+
+    inputs: Any
+    targets: Any
+    micro_batches: int
+    position: Position
+
+
+def batches(
+    shards: RecordFiles,
+    train: Train,
+    start: Position,
+    place: Callable[[Int32], Any] = lambda array: array,
+) -> Generator[Feed, None, None]:
+    """Yield the batches from `start` to the end of the run.
+
+    A thread reads one ahead of the step that computes.
+
+    Args:
+      place: what to make of the arrays, in that thread: puts them on the devices.
+    """
+    micro = micro_batch_size(train)
+
+    def read(position: Position) -> Feed:
+        size = batch_size(train, position.sequences)
+        batch = to_batch(shards.read(position.cursor, position.cursor + size))
+        missing = ((0, train.batch_size - size), (0, 0))
+        inputs = np.pad(batch.inputs, missing)
+        targets = np.pad(batch.targets, missing, constant_values=PADDING)
+        shape = (train.batch_size // micro, micro, inputs.shape[1])
+        return Feed(
+            place(inputs.reshape(shape)),
+            place(targets.reshape(shape)),
+            size // micro,
+            position.after(size),
+        )
 
     with ThreadPoolExecutor(1, thread_name_prefix="read shards") as reader:
-        ahead = reader.submit(read, start) if start < stop else None
-        for step in range(start, stop):
-            assert ahead is not None
-            batch = ahead.result()
-            ahead = reader.submit(read, step + 1) if step + 1 < stop else None
-            yield batch
+        ahead = reader.submit(read, start) if start.step < train.steps else None
+        while ahead is not None:
+            feed = ahead.result()
+            left = feed.position.step < train.steps
+            ahead = reader.submit(read, feed.position) if left else None
+            yield feed

@@ -1,4 +1,4 @@
-"""Bits per byte of each subset's held-out documents (The Pile, section 3.1; Gopher, section 3.2).
+"""Bits per byte of each subset's held-out documents (The Pile, section 3.1; Gopher, 3.2).
 
     bits per byte = sum of the targets' negative log-likelihood (nats) / (ln 2 · bytes of text)
 
@@ -7,34 +7,29 @@ end-of-text tokens are targets too: a document's end is part of what a model mus
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from massivetext.config import Config
-from massivetext.errors import InputError
 from massivetext.shards import HeldOut, Records, Shards
 
-from . import checkpoint
-from .data import Batch, fingerprint, to_batch
+from .data import Batch, to_batch
 from .loss import PADDING, cross_entropy
-from .metrics import say
-from .model import hidden_states
-from .parameters import Dimensions, Params, dimensions
+from .model import hidden_states, output_embedding
+from .parameters import Dimensions, Params
 
 Score = Callable[[Params, ArrayLike, ArrayLike], tuple[jax.Array, jax.Array]]
 
 
 @dataclass(frozen=True)
-class SubsetLoss:
-    """The loss on the held-out documents of one subset.
+class TextLoss:
+    """The loss on one text: the held-out documents of a subset, or a file.
 
-    When only some of the sequences were evaluated, `text_bytes` is the subset's bytes times the
-    share of its targets that were: bytes are known for the whole set, not for one sequence.
+    When only some of a subset's sequences were evaluated, `text_bytes` is its bytes times the share
+    of its targets that were: bytes are known for the whole set, not for one sequence.
     """
 
     bits_per_byte: float
@@ -51,14 +46,15 @@ def make_score(size: Dimensions, precision: str) -> Score:
     @jax.jit
     def score(params: Params, inputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
         hidden = hidden_states(params, inputs, size, precision)
-        return cross_entropy(hidden, params["embedding"], targets)
+        nats, count, _ = cross_entropy(hidden, output_embedding(params, size), targets)
+        return nats, count
 
     return score
 
 
 def evaluate_params(
     params: Params, shards: Shards, score: Score, batch_size: int, sequences: int
-) -> dict[str, SubsetLoss]:
+) -> dict[str, TextLoss]:
     """Return the loss of each held-out set, on at most `sequences` of its sequences."""
     losses = {}
     for name in sorted(shards.heldout_names):
@@ -70,20 +66,19 @@ def evaluate_params(
 
 def _evaluate_subset(
     params: Params, held_out: HeldOut, score: Score, batch_size: int, sequences: int
-) -> SubsetLoss:
+) -> TextLoss:
     count = min(sequences, len(held_out))
     # Spread evenly, so that a large set is not judged by its first documents alone.
     chosen = [i * len(held_out) // count for i in range(count)]
-    nats, targets = 0.0, 0
-    for start in range(0, count, batch_size):
-        rows = [held_out.read(i, i + 1) for i in chosen[start : start + batch_size]]
-        batch = to_batch(Records(*(np.concatenate(column) for column in zip(*rows, strict=True))))
-        batch = _fill(batch, batch_size)
-        batch_nats, batch_targets = score(params, batch.inputs, batch.targets)
-        nats += float(batch_nats)
-        targets += int(batch_targets)
+
+    def batches() -> Iterator[Batch]:
+        for start in range(0, count, batch_size):
+            rows = [held_out.read(i, i + 1) for i in chosen[start : start + batch_size]]
+            yield to_batch(Records(*(np.concatenate(column) for column in zip(*rows, strict=True))))
+
+    nats, targets, _ = sum_losses(params, score, batches(), batch_size)
     text_bytes = held_out.text_bytes * targets / held_out.targets
-    return SubsetLoss(
+    return TextLoss(
         bits_per_byte=nats / (math.log(2) * text_bytes),
         loss=nats / targets,
         targets=targets,
@@ -93,37 +88,22 @@ def _evaluate_subset(
     )
 
 
+def sum_losses(
+    params: Params, score: Score, batches: Iterable[Batch], batch_size: int
+) -> tuple[float, int, int]:
+    """Return the nats, the targets and the sequences of all batches."""
+    nats, targets, sequences = 0.0, 0, 0
+    for batch in batches:
+        filled = _fill(batch, batch_size)
+        batch_nats, batch_targets = score(params, filled.inputs, filled.targets)
+        nats += float(batch_nats)
+        targets += int(batch_targets)
+        sequences += len(batch.inputs)
+    return nats, targets, sequences
+
+
 def _fill(batch: Batch, batch_size: int) -> Batch:
     """Complete a batch with rows of padding: one shape, so one compilation."""
     missing = batch_size - len(batch.inputs)
     rows = ((0, missing), (0, 0))
     return Batch(np.pad(batch.inputs, rows), np.pad(batch.targets, rows, constant_values=PADDING))
-
-
-def evaluate(root: Path, config: Config) -> dict[str, float]:
-    """Return, per subset, the bits per byte of the last checkpoint on the held-out documents.
-
-    Says on stderr of which subsets only `train.evaluate_sequences` sequences were evaluated.
-
-    Raises:
-      InputError: there is no checkpoint or no held-out document.
-      ConfigError: the checkpoint is of another model, or was trained on other shards.
-    """
-    shards = Shards.open(root / "shards")
-    size = dimensions(config.train, shards.manifest["vocab_size"])
-    params = checkpoint.load_params(root, size, fingerprint(shards))
-    score = make_score(size, config.train.precision)
-    losses = evaluate_params(
-        params, shards, score, config.train.batch_size, config.train.evaluate_sequences
-    )
-    if not losses:
-        raise InputError(
-            f"no held-out documents in {root / 'shards'}: set heldout.fraction and build again"
-        )
-    for name, loss in losses.items():
-        if loss.sequences < loss.of_sequences:
-            say(
-                f"{name}: {loss.sequences:,} of {loss.of_sequences:,} sequences; bytes scaled by "
-                "their share of the targets"
-            )
-    return {name: loss.bits_per_byte for name, loss in losses.items()}

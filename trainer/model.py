@@ -1,75 +1,180 @@
-"""The decoder of Gopher and Chinchilla: tokens in, hidden states out (Gopher, section 2.1).
+"""The decoder: tokens in, hidden states out. `families` says where the papers differ.
 
-GPT-2's architecture with RMSNorm before each sublayer, relative attention (`attention`), a GELU
-feed-forward layer and an embedding shared with the logits. No dropout, and no memory of earlier
-segments: the papers mention neither.
+GPT-2's stack of pre-norm blocks with an embedding that is shared with the logits. No dropout, and
+no memory of earlier segments: the papers mention neither.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from .attention import relative_attention, sinusoid
+from massivetext.errors import ConfigError
+
+from .attention import Bias, Relative, causal_attention
+from .families import FAMILIES
+from .layers import alibi_slopes, layer_norm, rms_norm, rotary_angles, rotate, sinusoid
 from .parameters import Dimensions, Params, table
 
-NORM_EPSILON = 1e-6
+# (query [B, T, H, K], key [B, T, G, K], value [B, T, G, K], its layer's parameters)
+# -> ([B, T, H, K], what the layer keeps)
+Attention = Callable[[jax.Array, jax.Array, jax.Array, Params], tuple[jax.Array, Any]]
 
 
-def rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
-    """Return x · scale / rms(x) over the last axis, computed in float32, in the dtype of x."""
-    wide = x.astype(jnp.float32)
-    mean_square = jnp.mean(wide * wide, axis=-1, keepdims=True)
-    return (wide * jax.lax.rsqrt(mean_square + NORM_EPSILON) * scale).astype(x.dtype)
+def norm(x: jax.Array, params: Params, name: str, size: Dimensions) -> jax.Array:
+    """Apply the family's norm with the scale `name`, and its bias where there is one."""
+    if FAMILIES[size.family].norm == "rms":
+        return rms_norm(x, params[name])
+    return layer_norm(x, params[name], params.get(f"{name}_bias"))
 
 
-def _block(x: jax.Array, layer: Params, distances: jax.Array) -> jax.Array:
-    """Apply one layer to x [B, T, D]; `distances` are the sinusoids [T, D]."""
+def project(h: jax.Array, layer: Params, name: str, equation: str) -> jax.Array:
+    out = jnp.einsum(equation, h, layer[name])
+    return out + layer[f"{name}_bias"] if f"{name}_bias" in layer else out
+
+
+def add(x: jax.Array, h: jax.Array, layer: Params, name: str, equation: str) -> jax.Array:
+    """Add to the residual stream x what `name` projects h to."""
+    x = x + jnp.einsum(equation, h, layer[name])
+    return x + layer[f"{name}_bias"] if f"{name}_bias" in layer else x
+
+
+def block(
+    x: jax.Array, layer: Params, size: Dimensions, position: jax.Array, attention: Attention
+) -> tuple[jax.Array, Any]:
+    """Apply one layer to x [B, T, D], whose tokens are at `position` [T]."""
+    family = FAMILIES[size.family]
     layer = {
-        name: array if name.endswith("norm") else array.astype(x.dtype)
+        name: array if name.endswith(("_norm", "_norm_bias")) else array.astype(x.dtype)
         for name, array in layer.items()
     }
-    h = rms_norm(x, layer["attention_norm"])
+    h = norm(x, layer, "block_norm" if family.parallel else "attention_norm", size)
     query, key, value = (
-        jnp.einsum("btd,dhk->bthk", h, layer[name]) + layer[f"{name}_bias"]
-        for name in ("query", "key", "value")
+        project(h, layer, name, "btd,dhk->bthk") for name in ("query", "key", "value")
     )
-    position = jnp.einsum("td,dhk->thk", distances.astype(x.dtype), layer["position"])
-    attended = relative_attention(
-        query, key, value, position, layer["content_bias"], layer["position_bias"]
-    )
-    x = x + jnp.einsum("bthk,hkd->btd", attended, layer["output"]) + layer["output_bias"]
+    if size.qk_norm:
+        query, key = rms_norm(query, layer["query_norm"]), rms_norm(key, layer["key_norm"])
+    if size.positions == "rotary":
+        angles = rotary_angles(position, size.kv_size)
+        query, key = rotate(query, angles), rotate(key, angles)
+    attended, kept = attention(query, key, value, layer)
+    x = add(x, attended, layer, "output", "bthk,hkd->btd")
 
-    h = rms_norm(x, layer["ffw_norm"])
-    h = jax.nn.gelu(jnp.einsum("btd,df->btf", h, layer["up"]) + layer["up_bias"])
-    return x + jnp.einsum("btf,fd->btd", h, layer["down"]) + layer["down_bias"]
+    if not family.parallel:
+        h = norm(x, layer, "ffw_norm", size)
+    up = project(h, layer, "up", "btd,df->btf")
+    if family.gated:
+        h = jax.nn.silu(project(h, layer, "gate", "btd,df->btf")) * up
+    else:
+        h = jax.nn.gelu(up)
+    return add(x, h, layer, "down", "btf,fd->btd"), kept
+
+
+def embed(
+    params: Params, tokens: jax.Array, position: jax.Array, size: Dimensions, dtype: jnp.dtype
+) -> jax.Array:
+    """Return [B, T, D]: the embeddings of `tokens` [B, T], with learned positions their sum."""
+    x = params["embedding"][tokens]
+    if size.positions == "learned":
+        x = x + params["position_embedding"][position]
+    return x.astype(dtype)
+
+
+def stacked(params: Params, size: Dimensions) -> Params:
+    """Return the parameters that lead with the layer axis."""
+    return {name: params[name] for name, row in table(size).items() if row.stacked}
+
+
+def final_norm(x: jax.Array, params: Params, size: Dimensions) -> jax.Array:
+    """Return what the logits are made from; PaLM's factor 1/sqrt(D) on them is already in it."""
+    last = {name: array for name, array in params.items() if name.startswith("final_norm")}
+    if FAMILIES[size.family].unit_embedding:
+        # Into the float32 scale of the norm: no extra rounding and no pass over the logits.
+        last = {
+            name: array.astype(jnp.float32) * size.d_model**-0.5 for name, array in last.items()
+        }
+    return norm(x, last, "final_norm", size)
+
+
+def relative_terms(layer: Params, distance: jax.Array, size: Dimensions) -> Relative:
+    """Return the terms of a layer's parameters (cast to the activations' dtype) for `distance`."""
+    encoding = sinusoid(distance, size.d_model).astype(layer["position"].dtype)
+    projected = jnp.einsum("td,dhk->thk", encoding, layer["position"])
+    return Relative(projected, layer["content_bias"], layer["position_bias"])
+
+
+def activation_dtype(precision: str) -> jnp.dtype:
+    return jnp.dtype(jnp.float32 if precision == "float32" else jnp.bfloat16)
+
+
+def check_context(length: int, size: Dimensions) -> None:
+    """Raise ConfigError when learned positions end before `length`."""
+    if size.positions == "learned" and length > size.context:
+        raise ConfigError(
+            f"{length} tokens are longer than the {size.context} learned positions of this model; "
+            "shorten the text, or train with positions that go on (relative, rotary, alibi)"
+        )
 
 
 def hidden_states(
-    params: Params, tokens: jax.Array, size: Dimensions, precision: str = "float32"
+    params: Params,
+    tokens: jax.Array,
+    size: Dimensions,
+    precision: str = "float32",
+    remat: str = "matrices",
 ) -> jax.Array:
     """Return the final hidden states of `tokens`.
 
     Args:
-      params: as `parameters.initialise` makes them.
+      params: as `parameters.initialise` makes them, in float32 or bfloat16.
       tokens: int32 [B, T]; T may differ from the length trained with.
-      precision: `float32`, or `mixed`: float32 parameters, bfloat16 activations.
+      precision: `float32`, or `mixed` or `bfloat16` for bfloat16 activations. Norms, softmax and
+        rotary angles are float32 in each.
+      remat: what the backward pass finds in memory: `none` all it needs; `matrices` what weight
+        matrices gave, the rest (attention's scores above all) is computed again; `full` nothing
+        but the input of each layer.
 
     Returns:
       [B, T, D] after the last norm. `loss.cross_entropy` and `logits` take it from there.
+
+    Raises:
+      ConfigError: T is more than the learned positions.
     """
-    dtype = jnp.bfloat16 if precision == "mixed" else jnp.float32
-    x = params["embedding"].astype(dtype)[tokens]
-    distances = sinusoid(tokens.shape[1], size.d_model)
-    stacked = {name: params[name] for name, row in table(size).items() if row.stacked}
+    length = tokens.shape[1]
+    check_context(length, size)
+    position = jnp.arange(length)
+    slopes = jnp.array(alibi_slopes(size.heads)) if size.positions == "alibi" else None
 
-    # What the weight matrices give is kept, the rest (attention's scores above all) is recomputed.
-    @partial(jax.checkpoint, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable)
-    def step(x: jax.Array, layer: Params) -> tuple[jax.Array, None]:
-        return _block(x, layer, distances), None
+    def attention(
+        query: jax.Array, key: jax.Array, value: jax.Array, layer: Params
+    ) -> tuple[jax.Array, None]:
+        bias: Bias = slopes
+        if size.positions == "relative":
+            bias = relative_terms(layer, position[::-1], size)
+        return causal_attention(query, key, value, bias), None
 
-    x, _ = jax.lax.scan(step, x, stacked)
-    return rms_norm(x, params["final_norm"])
+    step: Callable[[jax.Array, Params], tuple[jax.Array, None]] = partial(
+        block, size=size, position=position, attention=attention
+    )
+    if remat == "matrices":
+        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+        step = jax.checkpoint(step, policy=policy)
+    elif remat == "full":
+        step = jax.checkpoint(step)
+    x = embed(params, tokens, position, size, activation_dtype(precision))
+    x, _ = jax.lax.scan(step, x, stacked(params, size))
+    return final_norm(x, params, size)
+
+
+def output_embedding(params: Params, size: Dimensions) -> jax.Array:
+    """Return the matrix [V, D] whose product with `hidden_states` is the logits.
+
+    It is the embedding itself, unscaled, in every family: where PaLM multiplies the logits by
+    1/sqrt(D), `hidden_states` has done so.
+    """
+    return params["embedding"]
 
 
 def logits(params: Params, hidden: jax.Array) -> jax.Array:

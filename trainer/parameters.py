@@ -5,10 +5,12 @@ Dimensions are single capital letters throughout the trainer:
     B  batch            T  time: position in the sequence     V  vocabulary
     D  d_model          H  attention heads                    K  size of one head (key, value)
     F  width of the feed-forward layer                        N  layers
+    G  heads of keys and values: G divides H
 """
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,20 +21,29 @@ from massivetext.config import Train
 from massivetext.errors import ConfigError
 from massivetext.presets import MODELS
 
+from .families import FAMILIES
+
 Params = dict[str, jax.Array]
 
 
 @dataclass(frozen=True)
 class Dimensions:
-    """The size of one decoder; two models with equal dimensions have equal parameters."""
+    """The size of one decoder; two models with equal dimensions have equal parameters.
+
+    `context` is the length of the table of learned positions; nothing else depends on it.
+    """
 
     family: str
     layers: int
     heads: int
+    kv_heads: int
     kv_size: int
     d_model: int
     ffw: int
     vocab_size: int
+    positions: str
+    qk_norm: bool
+    context: int
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -47,7 +58,7 @@ class Parameter:
       axes: the logical name of each dimension; `sharding` maps them to axes of the mesh.
       scale: standard deviation of the normal initialiser; 0 initialises to `fill`.
       decay: whether AdamW decays it: matrices do, biases and norm scales do not.
-      counted: whether the papers count it: norm scales are left out of the published sizes.
+      counted: whether the papers count it: norms are left out of the published sizes.
     """
 
     shape: tuple[int, ...]
@@ -63,79 +74,107 @@ class Parameter:
         return self.axes[0] == "layers"
 
 
-def dimensions(train: Train, vocab_size: int) -> Dimensions:
+def dimensions(train: Train, vocab_size: int, context: int) -> Dimensions:
     """Return the dimensions of the preset `train.model` after `train.override`.
 
+    Args:
+      context: tokens of a training sequence, the length of learned positions.
+
     Raises:
-      ConfigError: `d_model` is odd.
+      ConfigError: the heads do not share their keys evenly, or a width that positions halve is odd.
     """
     shape = MODELS[train.model]
-    values = {
+    family = FAMILIES[shape.family]
+    values: dict[str, Any] = {
         "layers": shape.layers,
         "heads": shape.heads,
         "kv_size": shape.kv_size,
         "d_model": shape.d_model,
+        "positions": family.positions,
+        "qk_norm": False,
     }
-    values.update(train.override or {})
+    values.update(train.override.given())
     values.setdefault("ffw", 4 * values["d_model"])
-    if values["d_model"] % 2:
-        # Half of the position encoding is sines, half cosines.
-        raise ConfigError(f"d_model is {values['d_model']}; it must be even")
-    return Dimensions(family=shape.family, vocab_size=vocab_size, **values)
+    values.setdefault("kv_heads", family.kv_heads or values["heads"])
+    size = Dimensions(family=shape.family, vocab_size=vocab_size, context=context, **values)
+    if size.heads % size.kv_heads:
+        raise ConfigError(
+            f"heads is {size.heads}; kv_heads, {size.kv_heads}, must divide it: each head of keys "
+            "serves equally many heads of queries"
+        )
+    # Half of a relative position's encoding is sines, half cosines; rotary turns pairs.
+    halved = {"relative": "d_model", "rotary": "kv_size"}.get(size.positions)
+    if halved is not None and getattr(size, halved) % 2:
+        raise ConfigError(
+            f"{halved} is {getattr(size, halved)}; it must be even for {size.positions} positions"
+        )
+    return size
 
 
 def table(size: Dimensions) -> dict[str, Parameter]:
-    """Return every parameter of the Gopher family by name (Gopher, section 2.1).
+    """Return every parameter of the decoder by name.
 
-    The biases are those of the formula that reproduces all 50 sizes of Chinchilla's Table A9:
-    V·d + N·(5·d·a + 2·d·f + 3a + d + (d + f) + 2a) with a = heads·kv_size. Initialisation is not
-    published; ours is normal with variance 1/fan-in, and the two projections that write to the
-    residual stream are scaled down by sqrt(2N) so that its variance does not grow with depth. The
-    embedding is taken as what it is at the other end, the matrix of the logits: those start with
-    variance 1 at any width.
+    The biases of Gopher are those of the formula that reproduces all 50 sizes of Chinchilla's Table
+    A9: V·d + N·(5·d·a + 2·d·f + 3a + d + (d + f) + 2a) with a = heads·kv_size. The embedding is
+    also the matrix of the logits, which start with variance 1 at any width.
     """
-    n, d, h, k, f = size.layers, size.d_model, size.heads, size.kv_size, size.ffw
-    inward = d**-0.5
-    residual = (2 * n) ** -0.5
+    family = FAMILIES[size.family]
+    layers = {"layers": size.layers}
+    embed = {"embed": size.d_model}
+    mlp = {"mlp": size.ffw}
+    heads = {"heads": size.heads, "kv": size.kv_size}
+    kv_heads = {"kv_heads": size.kv_heads, "kv": size.kv_size}
+    residual = (2 * size.layers) ** -0.5 if family.residual_scaling else 1.0
+    rows: dict[str, Parameter] = {}
 
-    def projection() -> Parameter:
-        axes = ("layers", "embed", "heads", "kv")
-        return Parameter((n, d, h, k), axes, scale=inward, decay=True)
+    def deviation(fan_in: int) -> float:
+        return fan_in**-0.5 if family.fan_in else (3 * size.d_model) ** -0.5
 
-    def head_bias() -> Parameter:
-        return Parameter((n, h, k), ("layers", "heads", "kv"))
+    def add(name: str, axes: Mapping[str, int], **attributes: Any) -> None:
+        rows[name] = Parameter(tuple(axes.values()), tuple(axes), **attributes)
 
-    def norm() -> Parameter:
-        return Parameter((n, d), ("layers", "embed"), fill=1.0, counted=False)
+    def dense(
+        name: str,
+        inputs: dict[str, int],
+        outputs: dict[str, int],
+        *,
+        scale: float = 1.0,
+        bias: bool = family.biases,
+    ) -> None:
+        scale *= deviation(math.prod(inputs.values()))
+        add(name, layers | inputs | outputs, scale=scale, decay=True)
+        if bias:
+            add(f"{name}_bias", layers | outputs)
 
-    return {
-        "embedding": Parameter((size.vocab_size, d), ("vocab", "embed"), scale=inward, decay=True),
-        "attention_norm": norm(),
-        "query": projection(),
-        "query_bias": head_bias(),
-        "key": projection(),
-        "key_bias": head_bias(),
-        "value": projection(),
-        "value_bias": head_bias(),
-        "position": projection(),  # W_R of Transformer-XL, without bias
-        "content_bias": head_bias(),  # u
-        "position_bias": head_bias(),  # v
-        "output": Parameter(
-            (n, h, k, d),
-            ("layers", "heads", "kv", "embed"),
-            scale=(h * k) ** -0.5 * residual,
-            decay=True,
-        ),
-        "output_bias": Parameter((n, d), ("layers", "embed")),
-        "ffw_norm": norm(),
-        "up": Parameter((n, d, f), ("layers", "embed", "mlp"), scale=inward, decay=True),
-        "up_bias": Parameter((n, f), ("layers", "mlp")),
-        "down": Parameter(
-            (n, f, d), ("layers", "mlp", "embed"), scale=f**-0.5 * residual, decay=True
-        ),
-        "down_bias": Parameter((n, d), ("layers", "embed")),
-        "final_norm": Parameter((d,), ("embed",), fill=1.0, counted=False),
-    }
+    def norm(name: str, axes: dict[str, int], *, bias: bool = family.norm_bias) -> None:
+        add(name, axes, fill=1.0, counted=False)
+        if bias:
+            add(f"{name}_bias", axes, counted=False)
+
+    vocabulary = 1.0 if family.unit_embedding else deviation(size.d_model)
+    add("embedding", {"vocab": size.vocab_size} | embed, scale=vocabulary, decay=True)
+    if size.positions == "learned":
+        add("position_embedding", {"context": size.context} | embed, scale=vocabulary, decay=True)
+    norm("block_norm" if family.parallel else "attention_norm", layers | embed)
+    dense("query", embed, heads)
+    dense("key", embed, kv_heads)
+    dense("value", embed, kv_heads)
+    if size.qk_norm:
+        norm("query_norm", layers | {"kv": size.kv_size}, bias=False)
+        norm("key_norm", layers | {"kv": size.kv_size}, bias=False)
+    if size.positions == "relative":
+        dense("position", embed, heads, bias=False)  # W_R of Transformer-XL
+        add("content_bias", layers | heads)  # u
+        add("position_bias", layers | heads)  # v
+    dense("output", heads, embed, scale=residual)
+    if not family.parallel:
+        norm("ffw_norm", layers | embed)
+    if family.gated:
+        dense("gate", embed, mlp)
+    dense("up", embed, mlp)
+    dense("down", mlp, embed, scale=residual)
+    norm("final_norm", embed)
+    return rows
 
 
 def initialise(size: Dimensions, seed: int) -> Params:
@@ -156,11 +195,20 @@ def named_seed(seed: int, name: str) -> int:
 
 
 def abstract(
-    size: Dimensions, sharding: jax.sharding.Sharding | None = None
+    size: Dimensions,
+    sharding: jax.sharding.Sharding | Mapping[str, jax.sharding.Sharding] | None = None,
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shapes and dtypes of the parameters without allocating them."""
+    """Return shapes and dtypes of the parameters without allocating them.
+
+    Args:
+      sharding: of all of them, or of each by name.
+    """
     return {
-        name: jax.ShapeDtypeStruct(row.shape, row.dtype, sharding=sharding)
+        name: jax.ShapeDtypeStruct(
+            row.shape,
+            row.dtype,
+            sharding=sharding[name] if isinstance(sharding, Mapping) else sharding,
+        )
         for name, row in table(size).items()
     }
 

@@ -2,16 +2,13 @@
 
 A run is a function of its config and its shards. Killed at any moment and started again, it
 continues from its last checkpoint with the same losses to the bit, on the same kind and number of
-devices; finished, it is not trained again.
+devices, and within rounding on others; finished, it is not trained again.
 """
 
 import math
-import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +16,41 @@ import jax
 import numpy as np
 
 from massivetext.config import Config
+from massivetext.config_file import to_dict
 from massivetext.errors import StageError
-from massivetext.presets import MODELS
 from massivetext.progress import human_seconds
-from massivetext.shards import Shards
 
 from .checkpoint import Checkpoints
-from .data import batches, fingerprint, require_enough, require_same_build
-from .evaluate import evaluate_params, make_score
-from .flops import flops_per_token
-from .metrics import Metrics, say
-from .optimiser import learning_rate
-from .parameters import dimensions, named_seed, parameter_count
-from .sharding import for_axes, make_mesh
-from .step import initial_state, make_step
+from .data import Int32, batches, fingerprint
+from .distributed import global_batch, local_rows
+from .flops import PEAKS, flops_per_token
+from .metrics import say
+from .profiler import Profiler
+from .ramp import micro_batch_size
+from .run import Run, SpikeError, Task
+from .schedule import learning_rate, peak_rate
+from .sharding import batch_sharding
+from .signals import stop_on_signal
+from .spikes import checkpoint_due, steps_to_keep
+from .step import make_step
 
-# A run that diverged never recovers by itself: it would skip to its end and look finished.
-MAX_SKIPPED_IN_A_ROW = 20
+# What decides the losses, of the config's section `train`, besides the model and the learning rate.
+# The rest may change from one start of a run to the next: devices and how the batch is cut, when to
+# save and to evaluate, and what to do about spikes.
+RECIPE = (
+    "steps",
+    "batch_size",
+    "batch_ramp",
+    "warmup_steps",
+    "schedule",
+    "optimizer",
+    "weight_decay",
+    "decay",
+    "clip_norm",
+    "z_loss",
+    "precision",
+    "stochastic_rounding",
+)
 
 
 @dataclass(frozen=True)
@@ -50,207 +65,157 @@ class TrainResult:
     bpb_before: dict[str, float]
     bpb_after: dict[str, float]
     skipped: int
+    rewinds: int
     seconds: float  # of training, evaluation and compilation included, over all restarts
     tokens_per_second: float
     checkpoint: Path
 
 
-def train(root: Path, config: Config, *, quiet: bool = False) -> TrainResult:
+def train(
+    root: Path, config: Config, *, quiet: bool = False, profile: tuple[int, int] | None = None
+) -> TrainResult:
     """Train `config.train` on `root/shards`, or continue, and evaluate before and after.
 
-    Writes `checkpoints/`, `train/metrics.jsonl` and `train/loss.svg` under `root`, and a line per
-    step on stderr. On SIGTERM or the first Ctrl-C it saves a checkpoint and stops.
+    Writes `checkpoints/` and, in `train/`, `metrics.jsonl`, events for TensorBoard and `loss.svg`
+    under `root`, and a line per step on stderr; of several processes the first does. On SIGTERM or
+    the first Ctrl-C it saves a checkpoint and stops.
+
+    Args:
+      profile: (start, stop): the steps after step `start` up to step `stop` are traced, to
+        `train/profile`.
 
     Raises:
-      ConfigError: more steps than the shards hold; or a checkpoint of another model, other shards
-        or another recipe is in the way.
+      ConfigError: model, batch or steps do not fit devices or shards, or `profile` not the steps;
+        or a checkpoint of another model, other shards or another recipe is in the way.
       InputError: shards or checkpoint are missing or corrupt, or the shards are of another build.
-      StageError: stopped by a signal, unable to write, or diverged; what was done is kept.
+      StageError: stopped by a signal, unable to write, diverged, or spiked too often; what was done
+        is kept.
     """
-    began = time.monotonic()
     plan = config.train
-
-    # The data and the model.
-    shards = Shards.open(root / "shards")
-    require_same_build(root, shards)
-    require_enough(plan, shards)
-    length = shards.manifest["sequence_length"]
-    batch_tokens = plan.batch_size * length
-    size = dimensions(plan, shards.manifest["vocab_size"])
-    parameters = parameter_count(size, norms=True)
+    quiet = quiet or jax.process_index() != 0
+    task = Task.open(root, config)
     identity = {
-        "model": size.to_json(),
-        "shards": fingerprint(shards),
+        "model": task.size.to_json(),
+        "shards": fingerprint(task.shards),
         "recipe": recipe(config),
     }
-    mesh = make_mesh(plan.batch_size)
     if not quiet:
-        flops = flops_per_token(size, length) * batch_tokens * plan.steps
-        say(
-            f"{title(config)}: {parameters / 1e6:,.2f} M parameters ({size.layers} layers, d_model "
-            f"{size.d_model}, {size.heads} heads), {plan.steps:,} steps of {batch_tokens:,} tokens,"
-            f" {flops:.2e} FLOPs, {mesh.size} {jax.default_backend()} device(s)"
-        )
+        describe(config, task)
 
-    with Checkpoints(root, identity) as checkpoints, _stop_on_signal() as stop:
-        # The state: fresh, or as it was.
-        about: dict[str, Any] = {"seconds": 0.0}
-        done = checkpoints.last_step or 0
-        if done:
-            about = checkpoints.about()
-        state = initial_state(plan, size, named_seed(config.seed, "parameters"), mesh)
-        if done:
-            wanted = jax.tree.map(
-                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
-            )
-            del state  # or the device would have to hold two
-            state = checkpoints.restore(wanted)
-            if not quiet:
-                say(f"continuing from {checkpoints.path(done)}")
-        earlier = about["seconds"]
-        step = make_step(plan, size)
-        score = make_score(size, plan.precision)
-        split = for_axes(mesh, ("batch",))
+    with (
+        Profiler(root / "train" / "profile", profile, plan.steps) as profiler,
+        Checkpoints(root, identity, partial(steps_to_keep, plan)) as checkpoints,
+        stop_on_signal() as stopping,
+        Run(root, task, checkpoints, quiet) as run,
+    ):
+        if run.position.step == 0:
+            run.about["bpb_before"] = run.evaluate()
+        step = make_step(plan, task.size, task.mesh)
+        split = batch_sharding(task.mesh)
+        rows = local_rows(split, micro_batch_size(plan))
 
-        def bits_per_byte() -> dict[str, float]:
-            losses = evaluate_params(
-                state["params"], shards, score, plan.batch_size, plan.evaluate_sequences
-            )
-            return {name: loss.bits_per_byte for name, loss in losses.items()}
+        def place(array: Int32) -> jax.Array:
+            """Put a batch on the devices; of several processes, each puts its own part."""
+            return global_batch(array[:, rows], split, array.shape[1])
 
-        with Metrics(root, done, plan.steps, batch_tokens, quiet) as metrics:
-            if not done:
-                about["bpb_before"] = bits_per_byte()
-                metrics.evaluation(0, about["bpb_before"])
-
-            def save(bpb: dict[str, float] | None) -> None:
-                about["seconds"] = earlier + time.monotonic() - began
-                mean = float(np.mean(list(bpb.values()))) if bpb else None
-                checkpoints.save(done, state, about, mean)
-                metrics.start_clock()
-
-            # The loop. Values of a step are fetched when the next is on its way, so the device
-            # never waits for the host to print.
-            skipped_in_a_row = 0
-            pending: tuple[int, float, dict[str, jax.Array]] | None = None
-
-            def report() -> None:
-                nonlocal pending, skipped_in_a_row
-                if pending is None:
-                    return
-                number, rate, values = pending
-                pending = None
-                loss, norm = float(values["loss"]), float(values["gradient_norm"])
-                metrics.step(number, rate, loss, norm, int(values["skipped"]))
-                finite = math.isfinite(loss) and math.isfinite(norm)
-                skipped_in_a_row = 0 if finite else skipped_in_a_row + 1
-                if skipped_in_a_row == MAX_SKIPPED_IN_A_ROW:
-                    raise StageError(
-                        f"the loss has not been finite for {MAX_SKIPPED_IN_A_ROW} steps, up to "
-                        f"step {number}: training diverged. Lower train.learning_rate, delete "
-                        f"{checkpoints.folder} and train again"
+        def to_the_end() -> None:
+            """Do all updates that are left, from where the run is."""
+            with closing(batches(task.shards, plan, run.position, place)) as feeds:
+                for feed in feeds:
+                    profiler.before_step(run.position.step)
+                    rate = learning_rate(plan, run.position.step)
+                    run.state, values = step(
+                        run.state,
+                        feed.inputs,
+                        feed.targets,
+                        np.int32(feed.micro_batches),
+                        np.float32(rate),
                     )
+                    run.took(feed, rate, values)
 
-            for batch in batches(shards, plan.batch_size, done, plan.steps):
-                inputs, targets = jax.device_put(tuple(batch), split)
-                rate = learning_rate(plan, done)
-                state, values = step(state, inputs, targets, np.float32(rate))
-                done += 1
-                report()
-                pending = done, rate, values
-
-                finished = done == plan.steps
-                evaluating = plan.evaluate_every and done % plan.evaluate_every == 0
-                if finished or evaluating:
-                    report()
-                    bpb = bits_per_byte()
-                    metrics.evaluation(done, bpb)
+                    done = run.position.step
+                    profiler.after_step(done, values)
+                    finished, stop = done == plan.steps, stopping(done)
+                    if not (finished or stop or checkpoint_due(plan, done)):
+                        continue
+                    run.report()
+                    bits_per_byte = None
+                    if finished or (plan.evaluate_every and done % plan.evaluate_every == 0):
+                        bits_per_byte = run.evaluate()
                     if finished:
-                        about["bpb_after"] = bpb
-                        about["skipped"] = int(state["optimiser"]["skipped"])
-                        about["loss_first"], about["loss_last"] = _ends(metrics.losses())
-                    save(bpb)
-                elif done % plan.checkpoint_every == 0 or stop.is_set():
-                    report()
-                    save(None)
-                if stop.is_set() and not finished:
-                    raise StageError(
-                        f"stopped by a signal after step {done:,} of {plan.steps:,}; a checkpoint "
-                        "was saved: run the same command again to continue"
-                    )
+                        run.about["bpb_after"] = bits_per_byte
+                        run.about["skipped"] = int(values["skipped"])
+                    run.save(bits_per_byte)
+                    if stop and not finished:
+                        checkpoints.wait()
+                        raise StageError(
+                            f"stopped by a signal after step {done:,} of {plan.steps:,}; a "
+                            "checkpoint was saved: run the same command again to continue"
+                        )
 
-            # The result, read from the last checkpoint's own account: a finished run that is
-            # started again says the same as when it finished.
-            metrics.plot(f"{title(config)}, {parameters / 1e6:,.1f} M parameters")
-
-        tokens = plan.steps * batch_tokens
-        result = TrainResult(
-            steps=plan.steps,
-            tokens=tokens,
-            parameters=parameters,
-            loss_first=about["loss_first"],
-            loss_last=about["loss_last"],
-            bpb_before=about["bpb_before"],
-            bpb_after=about["bpb_after"],
-            skipped=about["skipped"],
-            seconds=about["seconds"],
-            tokens_per_second=tokens / about["seconds"],
-            checkpoint=checkpoints.path(done),
-        )
+        while run.position.step < plan.steps:
+            try:
+                to_the_end()
+            except SpikeError as spike:
+                run.rewind(spike)
+        checkpoints.wait()
+        run.metrics.plot(title(config, task))
+        result = _result(run, task)
     if not quiet:
         say(
-            f"trained {tokens / 1e6:,.2f} M tokens in {human_seconds(result.seconds)}: "
+            f"trained {result.tokens / 1e6:,.2f} M tokens in {human_seconds(result.seconds)}: "
             f"loss {result.loss_first:.3f} -> {result.loss_last:.3f}, {result.checkpoint}"
         )
     return result
 
 
-def title(config: Config) -> str:
+def _result(run: Run, task: Task) -> TrainResult:
+    """Return the result from the last checkpoint's own account.
+
+    A finished run that is started again says the same as when it finished.
+    """
+    about = run.about
+    return TrainResult(
+        steps=task.plan.steps,
+        tokens=task.tokens,
+        parameters=task.parameters,
+        loss_first=about.get("loss_first", math.nan),
+        loss_last=about.get("loss_last", math.nan),
+        bpb_before=about["bpb_before"],
+        bpb_after=about["bpb_after"],
+        skipped=about["skipped"],
+        rewinds=about["rewinds"],
+        seconds=about["seconds"],
+        tokens_per_second=task.tokens / about["seconds"],
+        checkpoint=run.checkpoints.path(task.plan.steps),
+    )
+
+
+def title(config: Config, task: Task) -> str:
     """Return what to call the model: a changed preset is no longer the published size."""
-    return f"{config.train.model}{' (dimensions overridden)' if config.train.override else ''}"
+    changed = " (dimensions overridden)" if config.train.override.given() else ""
+    return f"{config.train.model}{changed}, {task.parameters / 1e6:,.2f} M parameters"
+
+
+def describe(config: Config, task: Task) -> None:
+    """Say what is to be trained, on what and where, before the first step."""
+    size, plan, mesh = task.size, task.plan, task.mesh
+    total = flops_per_token(size, task.length) * task.tokens
+    axes = " x ".join(f"{name} {count}" for name, count in mesh.shape.items() if count > 1)
+    say(
+        f"{title(config, task)} ({size.layers} layers, d_model {size.d_model}, {size.heads} heads),"
+        f" {plan.steps:,} steps, {task.tokens / 1e6:,.2f} M tokens, {total:.2e} FLOPs"
+    )
+    kind = mesh.devices.flat[0].device_kind
+    peak = f"; MFU is of {PEAKS[kind]:.3g} FLOP/s each, bfloat16 dense" if kind in PEAKS else ""
+    say(f"{mesh.size} x {kind}{f' ({axes})' if axes else ''}{peak}")
 
 
 def recipe(config: Config) -> dict[str, Any]:
     """Return all of the config that decides the losses; a run continues only under the same."""
-    plan = config.train
+    values = to_dict(config.train)
     return {
         "seed": config.seed,
-        "steps": plan.steps,
-        "batch_size": plan.batch_size,
-        "learning_rate": plan.learning_rate or MODELS[plan.model].learning_rate,
-        "warmup_steps": plan.warmup_steps,
-        "optimizer": plan.optimizer,
-        "weight_decay": plan.weight_decay,
-        "clip_norm": plan.clip_norm,
-        "precision": plan.precision,
+        "learning_rate": peak_rate(config.train),
+        **{name: values[name] for name in RECIPE},
     }
-
-
-def _ends(losses: list[float]) -> tuple[float, float]:
-    return (losses[0], losses[-1]) if losses else (math.nan, math.nan)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM or SIGINT sets; a second signal acts as it did before."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        # Python delivers signals to the main thread only: whoever owns it decides.
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def on_signal(number: int, frame: object) -> None:
-        stop.set()
-        restore()
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        restore()

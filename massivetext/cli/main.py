@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import ConfigError, MassivetextError, nearest
+from . import arguments
 
 
 class Parser(argparse.ArgumentParser):
@@ -60,11 +61,30 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "mixture chinchilla --tokens 1.4e12",
     ),
     "train": ("train", "train a decoder on the shards", "train my.yaml --set train.steps=500"),
-    "evaluate": ("train", "bits per byte of every held-out subset", "evaluate my.yaml"),
+    "model": (
+        "model",
+        "what a model is and costs: parameters, FLOPs, memory per device",
+        "model gopher-1.4b --mesh fsdp=4,tensor=2 --precision mixed",
+    ),
+    "evaluate": (
+        "train",
+        "bits per byte of held-out sets or texts, or the score of a task",
+        "evaluate my.yaml --task lambada.jsonl",
+    ),
     "generate": (
         "train",
         "continue a prompt with the trained model",
         'generate my.yaml "The origin of"',
+    ),
+    "export": (
+        "train",
+        "write the trained model as safetensors",
+        "export my.yaml model.safetensors",
+    ),
+    "scaling": (
+        "scaling",
+        "fit scaling laws to runs, and predict from them",
+        "scaling predict --law hoffmann --flops 5.76e23",
     ),
     "train-classifier": (
         "train_classifier",
@@ -144,7 +164,7 @@ def parser() -> Parser:
                 help="override a key of the config, such as mixture.tokens=1_000_000",
             )
         if module in ("build", "demo", "train_classifier"):
-            _workers(sub)
+            arguments.workers(sub)
         if module == "build":
             sub.add_argument(
                 "--dry-run", action="store_true", help="check, print config and plan, run nothing"
@@ -154,90 +174,20 @@ def parser() -> Parser:
             sub.add_argument("out", metavar="OUT", help="the output folder of a build")
         if name == "why":
             sub.add_argument("id", metavar="ID", help="id or URL of a document")
-        if name == "generate":
-            sub.add_argument("prompt", metavar="PROMPT", help="the text to continue")
-            sub.add_argument("--tokens", type=int, default=64, help="tokens to add (default 64)")
-            sub.add_argument("--temperature", type=float, default=0.8, help="0 is greedy")
-            sub.add_argument("--top-k", type=int, default=40, help="0 keeps every token")
-            sub.add_argument("--seed", type=int, default=0, help="of the sampling")
+        if name == "model":
+            arguments.model(sub)
+        if module == "train":
+            arguments.train(sub, name)
+        if name == "scaling":
+            arguments.scaling(sub)
         if name == "train-classifier":
-            _train_classifier(sub)
+            arguments.train_classifier(sub)
         if module == "tokenizer":
-            _tokenizer(sub, name)
+            arguments.tokenizer(sub, name)
         if name == "demo":
             sub.add_argument("--output", default="out/demo", help="folder (default out/demo)")
-        if name == "train":
-            sub.add_argument("--quiet", action="store_true", help="no line per step")
         sub.set_defaults(module=module, beam_args=(), parser=sub)
     return top
-
-
-def _workers(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
-        metavar="N",
-        help="worker processes of the local runner (default: one per core)",
-    )
-
-
-def _train_classifier(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("model", metavar="MODEL", help="file to write, such as quality.bin")
-    for label, meaning in (("reference", "text of high quality"), ("raw", "unfiltered web text")):
-        sub.add_argument(
-            f"--{label}",
-            nargs="+",
-            required=True,
-            metavar="PATH",
-            help=f"{meaning}: files, globs or folders of JSONL, Parquet, WARC, WET or MediaWiki",
-        )
-    sub.add_argument(
-        "--documents", type=int, default=100_000, metavar="N", help="of each class (default 100000)"
-    )
-    sub.add_argument(
-        "--bytes-per-document",
-        type=int,
-        default=10_000,
-        metavar="N",
-        help="of each document, at most (default 10000)",
-    )
-    sub.add_argument("--seed", type=int, default=1, help="of the sample and the training")
-
-
-def _tokenizer(sub: argparse.ArgumentParser, command: str) -> None:
-    model = "a SentencePiece model"
-    if command == "import-tokenizer":
-        sub.add_argument("json", metavar="TOKENIZER.JSON", help="of Hugging Face's tokenizers")
-        sub.add_argument("model", metavar="MODEL", help=f"{model} to write, such as own.model")
-        sub.add_argument("--eos", metavar="TOKEN", help="the special token that ends a document")
-        return
-    if command == "export-tokenizer":
-        sub.add_argument("model", metavar="MODEL", help=model)
-        sub.add_argument("json", metavar="TOKENIZER.JSON", help="file to write")
-        return
-    sub.add_argument("model", metavar="MODEL", help=f"{model} or a tokenizer.json")
-    sub.add_argument(
-        "data",
-        nargs="+",
-        metavar="DATA",
-        help="output folder of a build, or files, globs or folders of JSONL, Parquet or text",
-    )
-    sub.add_argument("--against", metavar="OTHER", help="another tokenizer to compare with")
-    sub.add_argument(
-        "--bytes",
-        type=int,
-        default=4_000_000,
-        metavar="N",
-        help="of text drawn of each subset, at most (default 4000000)",
-    )
-    sub.add_argument("--seed", type=int, default=1, help="of the sample")
-    sub.add_argument(
-        "--output",
-        default="tokenizer-report",
-        metavar="NAME",
-        help="writes NAME.json and NAME.svg (default tokenizer-report)",
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

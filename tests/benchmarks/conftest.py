@@ -1,6 +1,7 @@
-"""The benchmarks are scripts, not a package: what they share is imported from their folder."""
+"""The benchmarks are scripts, not a package: what they share is imported from their folders."""
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path += [str(BENCHMARKS), str(BENCHMARKS / "contenders")]

@@ -45,8 +45,14 @@ def test_resolved_yaml_reads_back_equal():
         ("seed: 1\nseed: 2", "my.yaml:5: 'seed' is given twice"),
         ("mixture: {preset: chinchila}", "did you mean 'chinchilla'?"),
         ("train: {model: gopher-44}", "did you mean 'gopher-44m'?"),
-        ("train: {override: {layer: 2}}", "override 'layer' is unknown; did you mean 'layers'?"),
-        ("train: {override: {layers: 0}}", "override.layers is 0; it must be more than 0"),
+        (
+            "train: {override: {layer: 2}}",
+            "my.yaml:4: unknown key 'layer' in train.override; did you mean 'layers'?",
+        ),
+        (
+            "train: {override: {layers: 0}}",
+            "my.yaml:4: train.override: layers is 0; it must be more than 0",
+        ),
         ("mixture: {max_epochs: .nan}", "mixture.max_epochs is '.nan'; it must be a number"),
         ("mixture: {max_epochs: nan}", "mixture.max_epochs is 'nan'; it must be a number"),
         ("quality: {min_words: 2.5}", "quality.min_words is '2.5'; it must be a whole number"),

@@ -114,6 +114,11 @@ def test_agrees_with_the_reference(tmp_path_factory, parts, length, seed, epoch,
         assert drawn.stock.sequences(length) == len(expected)
         for i in reversed(range(len(expected))):
             assert drawn.tokens(i, epoch).tolist() == expected[i]
+        other = reference(documents, length, seed, epoch + 1, block)
+        both = [(i, e) for i in range(len(expected)) for e in (epoch, epoch + 1)]
+        numbers, epochs = np.array(both, np.int64).reshape(-1, 2)[::-1].T
+        wanted = [(expected if e == epoch else other)[i] for i, e in reversed(both)]
+        assert drawn.tokens(numbers, epochs).tolist() == wanted
     sizes = [len(document) + 1 for document in documents]
     short = [size for size in sizes if size <= length]
     assert drawn.stock == Stock(sum(sizes), len(sizes) - len(short), sum(short))
@@ -215,7 +220,7 @@ def test_documents_that_do_not_fit_their_tokens(tmp_path, ends, message):
     parts=st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=4).filter(any),
     data=st.data(),
 )
-def test_ranges_of_documents_and_single_tokens_of_a_store(tmp_path_factory, parts, data):
+def test_ranges_of_documents_and_runs_of_tokens_of_a_store(tmp_path_factory, parts, data):
     root = tmp_path_factory.mktemp("store")
     pieces = [numbered(sizes) for sizes in parts]
     store = TokenStore.open(root, "books", write(root, pieces))
@@ -223,9 +228,14 @@ def test_ranges_of_documents_and_single_tokens_of_a_store(tmp_path_factory, part
     start = data.draw(st.integers(0, len(ends)))
     stop = data.draw(st.integers(start, len(ends)))
     assert store.document_ends(start, stop).tolist() == ends[start:stop].tolist()
-    positions = data.draw(st.lists(st.integers(0, len(store) - 1), max_size=20))
-    whole = store.slice(0, len(store))
-    assert store.take(np.array(positions, np.int64)).tolist() == whole[positions].tolist()
+    edges = st.integers(0, len(store))
+    runs = np.sort(data.draw(st.lists(st.tuples(edges, edges), max_size=9))).reshape(-1, 2)
+    starts, sizes = runs[:, 0], runs[:, 1] - runs[:, 0]
+    at = 1 + np.cumsum(sizes + 1) - (sizes + 1)
+    out = np.zeros(int(sizes.sum() + len(sizes)) + 1, "<u2")
+    store.gather(starts.astype(np.int64), sizes.astype(np.int64), out, at.astype(np.int64))
+    whole = store.slice(0, len(store)).tolist()
+    assert out.tolist() == [0, *(t for a, b in runs for t in [*whole[a:b], 0])]
     for wrong in ((-1, 1), (0, len(ends) + 1), (2, 1)):
         with pytest.raises(IndexError):
             store.document_ends(*wrong)

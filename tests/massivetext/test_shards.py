@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from massivetext.dataset import sha256_file
 from massivetext.errors import InputError, VerifyError
 from massivetext.mixture import plan
 from massivetext.order import Order
+from massivetext.record_files import RecordFiles
 from massivetext.shards import Shards
 from massivetext.tfrecord import layout
 from massivetext.verify_shards import verify
@@ -102,8 +104,7 @@ def edit(folder, change):
 def rewrite(folder, number, row, change):
     """Change the columns of one record, with right CRC and sha256: a wrong but whole shard."""
     path = shard(folder, number)
-    records = np.frombuffer(path.read_bytes(), RECORD.dtype)
-    columns = [column.copy() for column in RECORD.decode(records, path, 0, True)]
+    columns = RECORD.decode(np.frombuffer(path.read_bytes(), np.uint8), path, 0, True)[:4]
     change(row, *columns)
     written = write(path, RECORD.encode(*columns))
     edit(folder, lambda manifest: manifest["files"][number].update(written))
@@ -283,6 +284,25 @@ def test_a_shard_that_changes_after_opening(copy):
     with pytest.raises(InputError, match=r"missing .*, with the records 40 to 79 of all"):
         shards.read(30, 50)
     assert len(shards.read(0, 40).tokens) == 40
+
+
+def test_more_shards_than_open_files(tmp_path):
+    zeros = np.zeros(1, np.int64)
+    files = []
+    for number in range(1100):
+        tokens = np.full((1, LENGTH + 1), number, np.uint16)
+        path = tmp_path / f"{number}.tfrecord"
+        write(path, RECORD.encode(tokens, zeros, zeros, zeros))
+        files.append((path, 1))
+    opened = RecordFiles(files, RECORD, np.array([LENGTH]), 2000, check=True)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, limits[1]))
+    try:
+        for _ in range(2):
+            assert opened[:][:, 0].tolist() == list(range(1100))
+        assert [int(opened[k][5]) for k in range(1100)] == list(range(1100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def alone_and_in_a_range(folder, k, message):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massivetext.errors import InputError
-from massivetext.tfrecord import CRC_RECORDS, MAX_INTEGER, layout, masked_crc
+from massivetext.tfrecord import MAX_INTEGER, layout, masked_crc
 
 
 def example_class():
@@ -57,11 +57,15 @@ def encode(width=9, dtype="uint16", n=5, seed=0):
     )
 
 
+def data_of(records):
+    return np.frombuffer(records.tobytes(), np.uint8)
+
+
 @settings(deadline=None)
 @given(
     st.integers(1, 300),
     st.sampled_from(["uint16", "uint32"]),
-    st.integers(0, 4),
+    st.integers(0, 7),
     st.integers(0, 2**32),
 )
 def test_protobuf_and_the_framing_of_tensorflow_read_the_records(width, dtype, n, seed):
@@ -82,8 +86,10 @@ def test_protobuf_and_the_framing_of_tensorflow_read_the_records(width, dtype, n
         little = tokens.dtype.newbyteorder("<")
         assert list(found["tokens"].f1.f1) == [tokens[row].astype(little).tobytes()]
     assert not file.read()
-    read = layout(width, dtype).decode(records, Path("x"), 0, True)
-    for got, expected in zip(read, (tokens, subset, sequence, epoch), strict=True):
+    read = layout(width, dtype).decode(data_of(records), Path("x"), 0, True)
+    assert read.beyond == -1
+    assert read.tokens.dtype == dtype
+    for got, expected in zip(read[:4], (tokens, subset, sequence, epoch), strict=True):
         assert np.array_equal(got, expected)
 
 
@@ -120,15 +126,38 @@ def test_masked_crc_of_a_known_string():
     assert masked_crc(b"123456789") == (0x2507C60D + 0xA282EAD8) % 2**32
 
 
-@pytest.mark.parametrize("row", [0, CRC_RECORDS - 1, CRC_RECORDS, 2 * CRC_RECORDS])
-def test_many_records_have_the_crc_of_each_alone(row):
-    columns, records = encode(n=2 * CRC_RECORDS + 1)
-    [alone] = layout(9, "uint16").encode(*(column[row : row + 1] for column in columns))
-    assert records[row].tobytes() == alone.tobytes()
-    records = records.copy()
-    records["tokens"][row, 3] ^= 1
-    with pytest.raises(InputError, match=rf"x: record {row} at byte .* its CRC-32C is wrong"):
-        layout(9, "uint16").decode(records, Path("x"), 0, True)
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7])
+def test_records_taken_three_at_a_time_are_those_of_each_alone(count):
+    columns, records = encode(n=count)
+    for row in range(count):
+        [alone] = layout(9, "uint16").encode(*(column[row : row + 1] for column in columns))
+        assert records[row].tobytes() == alone.tobytes()
+        broken = records.copy()
+        broken["tokens"][row:, 3] ^= 1
+        message = rf"x: record {5 + row} at byte .* its CRC-32C is wrong"
+        with pytest.raises(InputError, match=message):
+            layout(9, "uint16").decode(data_of(broken), Path("x"), 5, True)
+        unchecked = layout(9, "uint16").decode(data_of(broken), Path("x"), 5, False)
+        assert np.array_equal(unchecked.tokens, broken["tokens"])
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [("uint16", 65535), ("uint32", 2**32 - 1)])
+def test_the_first_record_beyond_the_vocabulary_is_named(dtype, largest):
+    (tokens, *columns), _ = encode(dtype=dtype, n=8)
+    tokens %= 1000
+    tokens[3, 8], tokens[5, 0] = 1000, largest
+    record = layout(9, dtype)
+    data = data_of(record.encode(tokens, *columns))
+    for vocab_size, row in ((1000, 3), (1001, 5), (largest, 5), (largest + 1, -1)):
+        assert record.decode(data, Path("x"), 0, True, vocab_size).beyond == row
+        assert record.decode(data, Path("x"), 0, False, vocab_size).beyond == -1
+
+
+def test_columns_of_other_types_and_strides_give_the_same_bytes():
+    (tokens, subset, sequence, epoch), records = encode(n=6)
+    twice = np.repeat(tokens, 2, axis=1)[:, ::2].astype(np.int64)
+    columns = subset.astype(np.uint16), np.repeat(sequence, 2)[::2], epoch.astype(np.int32)
+    assert layout(9, "uint16").encode(twice, *columns).tobytes() == records.tobytes()
 
 
 @pytest.mark.parametrize("value", [-1, MAX_INTEGER + 1])
@@ -138,6 +167,13 @@ def test_integers_that_do_not_fit_are_refused(value):
         layout(2, "uint16").encode(np.zeros((1, 2), np.uint16), *columns)
 
 
+@pytest.mark.parametrize(("width", "rows"), [(8, 3), (10, 3), (9, 2), (9, 4)])
+def test_tokens_of_another_shape_are_refused(width, rows):
+    integers = np.zeros(3, np.int64)
+    with pytest.raises(ValueError, match=rf"shape \({rows}, {width}\) are not 3 records of 9"):
+        layout(9, "uint16").encode(np.zeros((rows, width), np.uint16), *[integers] * 3)
+
+
 def test_every_flipped_bit_is_found_with_record_and_offset():
     _, records = encode(width=4)
     size = layout(4, "uint16").record_bytes
@@ -145,6 +181,6 @@ def test_every_flipped_bit_is_found_with_record_and_offset():
         for bit in (0, 7):
             broken = bytearray(records.tobytes())
             broken[3 * size + byte] ^= 1 << bit
-            view = np.frombuffer(bytes(broken), records.dtype)
+            view = np.frombuffer(bytes(broken), np.uint8)
             with pytest.raises(InputError, match=rf"x: record 13 at byte {13 * size:,} is corrupt"):
                 layout(4, "uint16").decode(view, Path("x"), 10, True)

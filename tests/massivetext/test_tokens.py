@@ -1,5 +1,8 @@
 """Token stores: the stream, its sequences across part boundaries, and files that do not fit."""
 
+import resource
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,11 +99,26 @@ def test_slices_within_a_part_are_read_only(tmp_path):
         view[0] = 1
 
 
-def test_a_store_of_more_parts_than_open_files(tmp_path):
+def test_stores_of_more_parts_than_open_files(tmp_path):
     parts = [[[7, number]] for number in range(2, 1300)]
-    store = TokenStore.open(tmp_path, "books", write(tmp_path, parts))
-    for _ in range(2):
-        assert store.slice(0, len(store)).tolist() == stream(parts)[1:]
+    names = ("books", "news")
+    stores = [TokenStore.open(tmp_path, n, write(tmp_path, parts, name=n)) for n in names]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, limits[1]))
+    try:
+        for store in 2 * stores:
+            assert store.slice(0, len(store)).tolist() == stream(parts)[1:]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_part_that_is_written_anew_is_read_anew(tmp_path):
+    for token in (5, 6):
+        manifest = write(tmp_path / "new", [[[token] * 9]])
+        shutil.rmtree(tmp_path / "old", ignore_errors=True)
+        (tmp_path / "new").rename(tmp_path / "old")
+        store = TokenStore.open(tmp_path / "old", "books", manifest)
+        assert store.slice(0, 9).tolist() == [token] * 9
 
 
 def test_a_part_that_becomes_shorter(tmp_path):

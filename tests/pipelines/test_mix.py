@@ -157,8 +157,10 @@ def test_a_plan_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "shards").exists()
 
 
-def test_batches_inside_a_shard_leave_no_mark(built, tmp_path, monkeypatch):
+@pytest.mark.parametrize("gathered", [1, 20 * 17 * 2, 1 << 20])
+def test_batches_inside_a_shard_leave_no_mark(built, tmp_path, monkeypatch, gathered):
     monkeypatch.setattr(mix, "BATCH_RECORDS", 7)
+    monkeypatch.setattr(mix, "GATHERED_BYTES", gathered)
     tokens = stores(tmp_path)
     chosen = config(tmp_path)
     available = {name: sum(sizes) for name, sizes in TOKENS.items()}

@@ -1,7 +1,11 @@
-"""Runs of the same tiny model compile once for all the trainer's tests."""
+"""Eight simulated devices; runs of the same tiny model compile once for all the trainer's tests."""
 
 import jax
 import pytest
+
+# Before anything asks for a device. Tests are of the program, not of the machine they run on.
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
 
 
 @pytest.fixture(scope="session", autouse=True)

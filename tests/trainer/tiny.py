@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from massivetext.config import Config, Subset, Train
+from massivetext.config_train import Override
 from massivetext.dataset import write_json
 from massivetext.shards import FORMAT, VERSION
 from massivetext.tfrecord import layout
@@ -17,7 +18,7 @@ PAD, EOS = 0, 1
 TOKENIZER_SHA256 = hashlib.sha256(b"tokenizer").hexdigest()
 HELD_OUT_TARGETS = LENGTH * (HELD_OUT - 1) + 7
 TRAIN = Train(
-    override={"layers": 2, "heads": 2, "kv_size": 4, "d_model": 8},
+    override=Override(layers=2, heads=2, kv_size=4, d_model=8),
     steps=12,
     batch_size=4,
     learning_rate=1e-2,

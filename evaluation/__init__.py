@@ -1,0 +1,1 @@
+"""Uses of a trained model: evaluation, tasks, generation, export. See docs/training.md."""

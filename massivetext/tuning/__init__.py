@@ -1,0 +1,1 @@
+"""Better sampling proportions from small runs: draw mixtures, fit their losses, propose weights."""
