@@ -1,7 +1,7 @@
 """The model class of EleutherAI's lm-evaluation-harness (the extra `eval`).
 
     import lm_eval
-    from massivetext.trainer.harness import HarnessModel
+    from massivetext.evaluation.harness import HarnessModel
 
     lm_eval.simple_evaluate(HarnessModel.load("my.yaml"), tasks=["lambada_openai", "hellaswag"])
 

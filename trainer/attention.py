@@ -54,24 +54,42 @@ def relative_shift(scores: jax.Array) -> jax.Array:
     return padded.reshape(*lead, s + 1, q)[..., 1:, :].reshape(*lead, q, s)
 
 
+@jax.custom_vjp
+def _products(query: jax.Array, key: jax.Array) -> jax.Array:
+    """Return query [B, H, Q, K] · key [B, H, S, K], as [B, H, Q, S]."""
+    return jnp.einsum("bhqk,bhsk->bhqs", query, key)
+
+
+def _products_backward(
+    operands: tuple[jax.Array, jax.Array], of_scores: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the gradients, the keys' by a product that takes XLA's CPU half the time of JAX's."""
+    query, key = operands
+    of_query = jnp.einsum("bhqs,bhsk->bhqk", of_scores, key)
+    return of_query, jnp.einsum("bhqk,bhqs->bhks", query, of_scores).swapaxes(2, 3)
+
+
+_products.defvjp(lambda query, key: (_products(query, key), (query, key)), _products_backward)
+
+
 def _grouped(query: jax.Array, key: jax.Array) -> jax.Array:
     """Return query · key [B, H, Q, S]; head h of the queries has head h // (H/G) of the keys."""
-    batch, q, heads, size = query.shape
-    groups, s = key.shape[2], key.shape[1]
+    batch, heads, q, size = query.shape
+    groups, s = key.shape[1:3]
     if groups == heads:
-        return jnp.einsum("bqhk,bshk->bhqs", query, key)
-    query = query.reshape(batch, q, groups, heads // groups, size)
-    return jnp.einsum("bqgrk,bsgk->bgrqs", query, key).reshape(batch, heads, q, s)
+        return _products(query, key)
+    query = query.reshape(batch, groups, heads // groups, q, size)
+    return jnp.einsum("bgrqk,bgsk->bgrqs", query, key).reshape(batch, heads, q, s)
 
 
 def _weighted(weights: jax.Array, value: jax.Array) -> jax.Array:
-    """Return the values [B, S, G, K] summed by weights [B, H, Q, S], as [B, Q, H, K]."""
+    """Return the values [B, G, S, K] summed by weights [B, H, Q, S], as [B, H, Q, K]."""
     batch, heads, q, s = weights.shape
-    groups, size = value.shape[2:]
+    groups, size = value.shape[1], value.shape[3]
     if groups == heads:
-        return jnp.einsum("bhqs,bshk->bqhk", weights, value)
+        return jnp.einsum("bhqs,bhsk->bhqk", weights, value)
     weights = weights.reshape(batch, groups, heads // groups, q, s)
-    return jnp.einsum("bgrqs,bsgk->bqgrk", weights, value).reshape(batch, q, heads, size)
+    return jnp.einsum("bgrqs,bgsk->bgrqk", weights, value).reshape(batch, heads, q, size)
 
 
 def attend(
@@ -81,16 +99,16 @@ def attend(
     value: jax.Array,
     bias: Bias = None,
 ) -> jax.Array:
-    """Attend from the queries [B, Q, H, K] of the positions start.. to key and value [B, S, G, K].
+    """Attend from the queries [B, H, Q, K] of the positions start.. to key and value [B, G, S, K].
 
     All scores are alive at once. The rows of `Relative` must go on for S-Q-start after distance 0.
     """
-    q, s = query.shape[1], key.shape[1]
+    q, s = query.shape[2], key.shape[2]
     if isinstance(bias, Relative):
-        content = _grouped(query + bias.content_bias, key)
+        content = _grouped(query + bias.content_bias[:, None], key)
         # Rows for the distances start+Q-1 down, S of them; negative ones are of the future.
         distances = jax.lax.dynamic_slice_in_dim(bias.position, s - q - start, s)
-        relative = jnp.einsum("bqhk,shk->bhqs", query + bias.position_bias, distances)
+        relative = jnp.einsum("bhqk,shk->bhqs", query + bias.position_bias[:, None], distances)
         scores = content.astype(jnp.float32) + relative_shift(relative).astype(jnp.float32)
     else:
         scores = _grouped(query, key).astype(jnp.float32)
@@ -128,8 +146,10 @@ def causal_attention(
         return jax.nn.dot_product_attention(
             query, key, value, is_causal=True, implementation="cudnn"
         )
+    # Heads before time: each head's products are then of matrices that lie in one piece.
+    query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
     if length <= max_block:
-        return attend(query, 0, key, value, bias)
+        return jnp.swapaxes(attend(query, 0, key, value, bias), 1, 2)
     blocks = -(-length // (SPANS * max_block))
     block = -(-length // (SPANS * blocks))
     span = blocks * block
@@ -137,7 +157,7 @@ def causal_attention(
     # Whole spans: what is added lies in the future of every real query.
     extra = SPANS * span - length
     query, key, value = (
-        jnp.pad(x, [(0, 0), (0, extra), (0, 0), (0, 0)]) for x in (query, key, value)
+        jnp.pad(x, [(0, 0), (0, 0), (0, extra), (0, 0)]) for x in (query, key, value)
     )
     if isinstance(bias, Relative):
         padding = [(extra, span - block), (0, 0), (0, 0)]
@@ -150,13 +170,13 @@ def causal_attention(
         part = bias
         if isinstance(bias, Relative):
             part = bias._replace(position=bias.position[SPANS * span - end :])
-        past = (key[:, :end], value[:, :end], part)
-        own = query[:, end - span : end]
+        past = (key[:, :, :end], value[:, :, :end], part)
+        own = query[:, :, end - span : end]
         if blocks == 1:
             spans.append(attend_again(own, jnp.int32(end - span), *past))
         else:
             spans.append(_in_blocks(own, end - span, past, block, attend_again))
-    return jnp.concatenate(spans, axis=1)[:, :length]
+    return jnp.swapaxes(jnp.concatenate(spans, axis=2)[:, :, :length], 1, 2)
 
 
 def cached_attention(
@@ -174,14 +194,15 @@ def cached_attention(
       key, value: [B, S, G, K], filled up to position start+Q-1 at least.
       bias: as for `causal_attention`; the rows of a `Relative` go on for S-1 after distance 0.
     """
+    query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
     past = (key, value, bias)
-    whole = query.shape[1] // max_block * max_block
+    whole = query.shape[2] // max_block * max_block
     parts = []
     if whole:
-        parts.append(_in_blocks(query[:, :whole], start, past, max_block, attend))
-    if whole < query.shape[1]:
-        parts.append(attend(query[:, whole:], start + whole, *past))
-    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
+        parts.append(_in_blocks(query[:, :, :whole], start, past, max_block, attend))
+    if whole < query.shape[2]:
+        parts.append(attend(query[:, :, whole:], start + whole, *past))
+    return jnp.swapaxes(jnp.concatenate(parts, axis=2), 1, 2)
 
 
 def _in_blocks(
@@ -191,12 +212,12 @@ def _in_blocks(
     block: int,
     attend: Callable[..., jax.Array],
 ) -> jax.Array:
-    """Attend from `block` queries at a time."""
-    batch, length, heads, size = query.shape
-    blocks = jnp.moveaxis(query.reshape(batch, length // block, block, heads, size), 1, 0)
+    """Attend from `block` of the queries [B, H, Q, K] at a time, as `attend` does."""
+    batch, heads, length, size = query.shape
+    blocks = jnp.moveaxis(query.reshape(batch, heads, length // block, block, size), 2, 0)
     starts = start + jnp.arange(0, length, block)
     out = jax.lax.map(lambda part: attend(*part, *past), (blocks, starts))
-    return jnp.moveaxis(out, 0, 1).reshape(batch, length, heads, size)
+    return jnp.moveaxis(out, 0, 2).reshape(batch, heads, length, size)
 
 
 def _fused(query: jax.Array) -> bool:

@@ -70,8 +70,11 @@ class Checkpoints:
     ):
         # Orbax narrates every save, and prints the errors that it raises; the run has its own
         # lines.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.folder = (root / FOLDER).absolute()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ConfigError(f"{self.folder} is a file; checkpoints need a folder of that name")
         self.identity = identity
         best = BestN(
             n=1,
@@ -87,7 +90,7 @@ class Checkpoints:
             best_mode="min",
             enable_async_checkpointing=not read_only,
             todelete_subdir=None if read_only else REMOVED,
-            cleanup_tmp_directories=not read_only,
+            cleanup_tmp_directories=False,  # it does so some time later: see `_sweep`
             read_only=read_only,
         )
         self._writes = not read_only
@@ -193,9 +196,10 @@ class Checkpoints:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove the files of removed checkpoints."""
+        """Remove the files of removed checkpoints, and of those that were never finished."""
         if self._writes and jax.process_index() == 0:
-            shutil.rmtree(self.folder / REMOVED, ignore_errors=True)
+            for path in (self.folder / REMOVED, *self.folder.glob("*.orbax-checkpoint-tmp")):
+                shutil.rmtree(path, ignore_errors=True)
 
     def about(self, step: int) -> dict[str, Any]:
         """Return what the checkpoint of `step` says of itself, after checking that it is of this
@@ -225,7 +229,7 @@ class Checkpoints:
         """Return the dtype of every array of an item as saved, as a tree like it."""
         try:
             metadata = self._manager.item_metadata(step)[item]
-        except (KeyError, *ERRORS) as error:
+        except Exception as error:  # as in `_restore`
             raise self._unreadable(step, error) from error
         if metadata is None:
             raise self._unreadable(step, FileNotFoundError(f"no {item}"))
@@ -234,13 +238,15 @@ class Checkpoints:
     def _restore(self, step: int, item: str, args: Any) -> Any:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
-        except (KeyError, *ERRORS) as error:
+        # Orbax raises a plain Exception for damaged arrays, and what its reader raises for others.
+        except Exception as error:
             raise self._unreadable(step, error) from error
 
     def _unreadable(self, step: int, error: Exception) -> InputError:
+        reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0][:300]
         return InputError(
-            f"{self.path(step)} cannot be read ({str(error).splitlines()[0]}); delete it to "
-            "continue from an earlier checkpoint or from the start"
+            f"{self.path(step)} cannot be read ({reason}); delete it to continue from an earlier "
+            "checkpoint or from the start"
         )
 
 

@@ -118,7 +118,8 @@ def _losses_and_gradients(
     like = jnp.zeros((0,), embedding.dtype)  # says of which dtype the embedding was
     if chunks == 1:
         nll, z, of_hidden, of_table = _gradients(hidden, table, targets, z_loss, parts)
-        return (nll, z), (of_hidden, of_table, like)
+        # Or XLA would multiply into [V, D] after all, to spare itself the transposition.
+        return (nll, z), (of_hidden, lax.optimization_barrier(of_table), like)
 
     def add(i: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         h, target = _slice(hidden, i, chunks), _slice(targets, i, chunks)

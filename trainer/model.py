@@ -4,6 +4,7 @@ GPT-2's stack of pre-norm blocks with an embedding that is shared with the logit
 no memory of earlier segments: the papers mention neither.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,6 +19,8 @@ from .families import FAMILIES
 from .layers import alibi_slopes, layer_norm, rms_norm, rotary_angles, rotate, sinusoid
 from .parameters import Dimensions, Params, table
 
+MOST_UNROLLED = 12  # layers, each of which takes time to compile
+
 # (query [B, T, H, K], key [B, T, G, K], value [B, T, G, K], its layer's parameters)
 # -> ([B, T, H, K], what the layer keeps)
 Attention = Callable[[jax.Array, jax.Array, jax.Array, Params], tuple[jax.Array, Any]]
@@ -30,14 +33,22 @@ def norm(x: jax.Array, params: Params, name: str, size: Dimensions) -> jax.Array
     return layer_norm(x, params[name], params.get(f"{name}_bias"))
 
 
-def project(h: jax.Array, layer: Params, name: str, equation: str) -> jax.Array:
-    out = jnp.einsum(equation, h, layer[name])
+def product(h: jax.Array, matrix: jax.Array) -> jax.Array:
+    """Return h [B, T, *X] times a matrix [*X, *Y], as [B, T, *Y]."""
+    # Two dimensions each: for the gradient of a matrix, XLA's CPU would copy a longer h transposed.
+    inner = h.shape[2:]
+    flat = h.reshape(-1, math.prod(inner)) @ matrix.reshape(math.prod(inner), -1)
+    return flat.reshape(*h.shape[:2], *matrix.shape[len(inner) :])
+
+
+def project(h: jax.Array, layer: Params, name: str) -> jax.Array:
+    out = product(h, layer[name])
     return out + layer[f"{name}_bias"] if f"{name}_bias" in layer else out
 
 
-def add(x: jax.Array, h: jax.Array, layer: Params, name: str, equation: str) -> jax.Array:
+def add(x: jax.Array, h: jax.Array, layer: Params, name: str) -> jax.Array:
     """Add to the residual stream x what `name` projects h to."""
-    x = x + jnp.einsum(equation, h, layer[name])
+    x = x + product(h, layer[name])
     return x + layer[f"{name}_bias"] if f"{name}_bias" in layer else x
 
 
@@ -51,25 +62,20 @@ def block(
         for name, array in layer.items()
     }
     h = norm(x, layer, "block_norm" if family.parallel else "attention_norm", size)
-    query, key, value = (
-        project(h, layer, name, "btd,dhk->bthk") for name in ("query", "key", "value")
-    )
+    query, key, value = (project(h, layer, name) for name in ("query", "key", "value"))
     if size.qk_norm:
         query, key = rms_norm(query, layer["query_norm"]), rms_norm(key, layer["key_norm"])
     if size.positions == "rotary":
         angles = rotary_angles(position, size.kv_size)
         query, key = rotate(query, angles), rotate(key, angles)
     attended, kept = attention(query, key, value, layer)
-    x = add(x, attended, layer, "output", "bthk,hkd->btd")
+    x = add(x, attended, layer, "output")
 
     if not family.parallel:
         h = norm(x, layer, "ffw_norm", size)
-    up = project(h, layer, "up", "btd,df->btf")
-    if family.gated:
-        h = jax.nn.silu(project(h, layer, "gate", "btd,df->btf")) * up
-    else:
-        h = jax.nn.gelu(up)
-    return add(x, h, layer, "down", "btf,fd->btd"), kept
+    up = project(h, layer, "up")
+    h = jax.nn.silu(project(h, layer, "gate")) * up if family.gated else jax.nn.gelu(up)
+    return add(x, h, layer, "down"), kept
 
 
 def embed(
@@ -164,8 +170,20 @@ def hidden_states(
     elif remat == "full":
         step = jax.checkpoint(step)
     x = embed(params, tokens, position, size, activation_dtype(precision))
-    x, _ = jax.lax.scan(step, x, stacked(params, size))
+    x, _ = jax.lax.scan(step, x, stacked(params, size), unroll=_unrolled(size, remat))
     return final_norm(x, params, size)
+
+
+def _unrolled(size: Dimensions, remat: str) -> bool:
+    """Return whether to compile every layer for itself: longer to compile, and faster on a CPU.
+
+    There a loop copies what each layer keeps for the way back into one array of all, and out again.
+    With rematerialisation it stays a loop: without one, XLA would find what is computed again to be
+    the same as before, and keep it.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    on_cpu = jax.default_backend() == "cpu" and (mesh.empty or mesh.size == 1)
+    return on_cpu and remat == "none" and size.layers <= MOST_UNROLLED
 
 
 def output_embedding(params: Params, size: Dimensions) -> jax.Array:

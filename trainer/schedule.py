@@ -7,6 +7,7 @@ and then lets it fall with the square root of the steps (PaLM, section 5).
 import math
 
 from massivetext.config import Train
+from massivetext.errors import ConfigError
 from massivetext.presets import MODELS
 
 WARMUP_START = 1e-7
@@ -14,8 +15,21 @@ FINAL_FRACTION = 0.1
 
 
 def peak_rate(train: Train) -> float:
-    """Return the highest rate of the run: `train.learning_rate`, or that of the preset."""
-    return train.learning_rate or MODELS[train.model].learning_rate
+    """Return the highest rate of the run: `train.learning_rate`, or that of the preset.
+
+    Raises:
+      ConfigError: the preset's is for another kind of optimiser. Adafactor's rates, PaLM's alone
+        here, are shares of a parameter's size, and some fifty times those of Adam.
+    """
+    if train.learning_rate is not None:
+        return train.learning_rate
+    shape = MODELS[train.model]
+    if (shape.family == "palm") != (train.optimizer == "adafactor"):
+        raise ConfigError(
+            f"the learning rate of {train.model}, {shape.learning_rate:g}, is not one for "
+            f"{train.optimizer}: set train.learning_rate"
+        )
+    return shape.learning_rate
 
 
 def warmup_steps(train: Train) -> int:

@@ -7,7 +7,7 @@ section 3.2). Axes are of type Auto: the compiler derives the rest from these sh
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -48,7 +48,7 @@ def make_mesh(mesh: config_train.Mesh, micro_batch: int) -> Mesh:
     data = mesh.data
     if data is None:
         data = max(
-            (n for n in _up_to(len(devices) // inner) if micro_batch % (n * mesh.fsdp) == 0),
+            (n for n in range(1, len(devices) // inner + 1) if micro_batch % (n * mesh.fsdp) == 0),
             default=1,
         )
     count = data * inner
@@ -79,10 +79,6 @@ def _too_few(shape: str, count: int, devices: Sequence[jax.Device]) -> None:
         f"train.mesh needs {count} devices ({shape}); there are {len(devices)}, "
         f"{count - len(devices)} too few: make an axis smaller, or start more processes"
     )
-
-
-def _up_to(most: int) -> Iterator[int]:
-    yield from range(1, most + 1)
 
 
 def for_axes(mesh: Mesh, axes: Sequence[str | None]) -> NamedSharding:
@@ -195,7 +191,7 @@ def _require_even(mesh: Mesh, size: Dimensions) -> None:
         ways = mesh.shape[axis]
         what = uneven(axis, ways)
         if what is not None:
-            fitting = ", ".join(str(n) for n in _up_to(mesh.size) if uneven(axis, n) is None)
+            fitting = ", ".join(str(n) for n in range(1, mesh.size + 1) if uneven(axis, n) is None)
             raise ConfigError(
                 f"train.mesh.{axis} is {ways}, over which {what} does not divide evenly; of up to "
                 f"{mesh.size} devices, {axis} {fitting} would fit this model"

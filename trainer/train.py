@@ -20,6 +20,7 @@ from massivetext.config_file import to_dict
 from massivetext.errors import StageError
 from massivetext.progress import human_seconds
 
+from .allocator import keep_freed_memory
 from .checkpoint import Checkpoints
 from .data import Int32, batches, fingerprint
 from .distributed import global_batch, local_rows
@@ -92,6 +93,8 @@ def train(
         is kept.
     """
     plan = config.train
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
     quiet = quiet or jax.process_index() != 0
     task = Task.open(root, config)
     identity = {

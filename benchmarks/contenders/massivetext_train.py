@@ -18,12 +18,14 @@ def measure(documents: list[Document], options: dict[str, Any]) -> dict[str, Any
     from massivetext.config import Train
     from massivetext.config_train import Override
     from massivetext.trainer import optimiser, parameters, schedule, sharding, step
+    from massivetext.trainer.allocator import keep_freed_memory
 
     assert (optimiser.BETA_1, optimiser.BETA_2, optimiser.EPSILON) == (
         training.BETA_1,
         training.BETA_2,
         training.EPSILON,
     )
+    keep_freed_memory()  # as `trainer.train` does
     train = Train(
         model="gpt3-125m",
         override=Override(

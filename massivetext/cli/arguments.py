@@ -216,3 +216,12 @@ def scaling(sub: argparse.ArgumentParser) -> None:
     predict.add_argument("--parameters", metavar="N", help="a size to compare with the best one")
     for action in (fit, predict):
         action.set_defaults(parser=action)
+
+
+def card(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--against", metavar="OTHER", help="output folder to compare with")
+    sub.add_argument(
+        "--output",
+        metavar="FILE.html",
+        help="page to write, its data as FILE.json beside it (default OUT/card.html)",
+    )

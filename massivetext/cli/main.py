@@ -116,6 +116,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "what other thresholds would keep and drop, from stored signals",
         "thresholds out/small --set quality.min_words=100",
     ),
+    "card": (
+        "card",
+        "a page on what the dataset is made of, and its data as JSON",
+        "card out/small --against out/other",
+    ),
     "verify": ("verify", "check every output against its manifest", "verify out/small"),
     "demo": ("demo", "everything on text this machine already has", "demo"),
 }
@@ -170,10 +175,12 @@ def parser() -> Parser:
                 "--dry-run", action="store_true", help="check, print config and plan, run nothing"
             )
             sub.epilog = f"{sub.epilog}\n\nBeam's own flags follow after '--'"
-        if module in ("why", "verify", "thresholds"):
+        if module in ("why", "verify", "thresholds", "card"):
             sub.add_argument("out", metavar="OUT", help="the output folder of a build")
         if name == "why":
             sub.add_argument("id", metavar="ID", help="id or URL of a document")
+        if name == "card":
+            arguments.card(sub)
         if name == "model":
             arguments.model(sub)
         if module == "train":

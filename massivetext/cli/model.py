@@ -39,12 +39,19 @@ def _train(options: argparse.Namespace) -> Train:
     for override in options.overrides:
         # d_model=... is of the dimensions; optimizer=... or mesh.data=... of training.
         first = override.partition("=")[0].partition(".")[0]
+        if first == "model":
+            raise ConfigError(f"--set {override}: name the model as PRESET instead")
         overrides.append(f"train.{'' if first in keys else 'override.'}{override}")
     if options.precision is not None:
         overrides.append(f"train.precision={options.precision}")
     if options.batch is not None:
         overrides.append(f"train.batch_size={options.batch}")
-    overrides += [f"train.mesh.{part}" for part in options.mesh.split(",") if part]
+    for part in filter(None, options.mesh.split(",")):
+        if "=" not in part:
+            raise ConfigError(
+                f"--mesh is {options.mesh!r}; it must be AXIS=DEVICES, such as fsdp=4,tensor=2"
+            )
+        overrides.append(f"train.mesh.{part.strip()}")
     base = f"output: none\nsubsets: {{none: {{input: none}}}}\ntrain: {{model: {options.preset}}}\n"
     return parse(base, f"the preset {options.preset}", overrides).config.train
 

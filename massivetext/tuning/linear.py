@@ -1,4 +1,4 @@
-"""The plainest model of a loss: linear in the weights, with a ridge (RegMix's first, 2407.01492)."""
+"""The plainest model of a loss: linear in the weights, as RegMix's first (2407.01492), ridged."""
 
 from dataclasses import dataclass
 

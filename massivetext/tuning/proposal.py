@@ -1,9 +1,9 @@
 """Which mixture to train on: the one of least predicted objective within the epoch caps.
 
-As RegMix (2407.01492, section 3.3): predict very many Dirichlet mixtures and average the best ones.
-Theirs are draws around the natural proportions, once; ours then go on around the average found, ever
-closer to it, and count beside the first. The average is what is proposed: a single best draw owes
-more to the model's errors than a hundred do.
+As RegMix (2407.01492, section 3.3): predict very many Dirichlet mixtures and average the best.
+Theirs are draws around the natural proportions, once; ours then go on around the average found,
+ever closer to it, and count beside the first. The average is what is proposed: a single best draw
+owes more to the model's errors than a hundred do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,23 +83,28 @@ def propose(
     )
     points = np.array([simplex.array(weights), *compared.values()])
     mean, covariance = objective.posterior(points)
-    deviations = np.sqrt(np.diag(covariance))
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     differences = np.diag(covariance) + covariance[0, 0] - 2 * covariance[0]
     return Proposal(
         weights,
-        float(mean[0]),
-        float(deviations[0]),
+        _rounded(mean[0]),
+        _rounded(deviations[0]),
         {
             name: Predicted(
                 dict(zip(simplex.names, points[at].tolist(), strict=True)),
-                float(mean[at]),
-                float(deviations[at]),
-                float(mean[at] - mean[0]),
-                float(np.sqrt(max(differences[at], 0.0))),
+                _rounded(mean[at]),
+                _rounded(deviations[at]),
+                _rounded(mean[at] - mean[0]),
+                _rounded(np.sqrt(max(differences[at], 0.0))),
             )
             for at, name in enumerate(compared, start=1)
         },
     )
+
+
+def _rounded(value: float) -> float:
+    # A millionth of a bit is beyond any run; the bits after it depend on a BLAS's threads.
+    return round(float(value), 6)
 
 
 def _search(

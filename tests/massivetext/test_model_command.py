@@ -50,12 +50,19 @@ def test_set_reaches_dimensions_and_training(capsys):
     assert told["remat"] == "full"
 
 
+def test_spaces_between_the_axes_of_a_mesh_mean_nothing(capsys):
+    told = json.loads(run(capsys, "gopher-44m", "--mesh", "fsdp=4, tensor=2", "--json"))
+    assert told["mesh"] == {"data": 1, "fsdp": 4, "tensor": 2}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["gopher-1.4"], "no model preset 'gopher-1.4'; did you mean 'gopher-1.4b'"),
         (["gopher-44m", "--set", "d_modle=3"], "unknown key 'd_modle'.*did you mean 'd_model'"),
         (["gopher-44m", "--set", "d_model"], "expected KEY=VALUE"),
+        (["gopher-44m", "--set", "model=palm-8b"], "model=palm-8b: name the model as PRESET"),
+        (["gopher-44m", "--mesh", "8"], "--mesh is '8'; it must be AXIS=DEVICES"),
         (["gopher-44m", "--mesh", "fsp=3"], "unknown key 'fsp'.*did you mean 'fsdp'"),
         (["gopher-44m", "--mesh", "fsdp=3"], "train.mesh.fsdp is 3"),
         (["gopher-44m", "--precision", "mixd"], "'mixd' is unknown; did you mean 'mixed'"),

@@ -223,3 +223,24 @@ with Checkpoints(Path(sys.argv[1]), {"model": 1}, lambda steps: set(steps[-3:]))
                 restored = checkpoints.restore(step, {"params": shapes, "optimiser": shapes})
                 for item in restored.values():
                     assert np.all(np.asarray(item["w"]) == step)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    with Checkpoints(tmp_path, IDENTITY) as checkpoints:
+        checkpoints.save(1, state(1.0), {}, None)
+    arrays = [file for file in (tmp_path / "checkpoints/1/params").rglob("d/*") if file.is_file()]
+    assert arrays
+    for file in arrays:
+        os.truncate(file, 10)
+    with (
+        Checkpoints(tmp_path, IDENTITY) as checkpoints,
+        pytest.raises(InputError, match=r"checkpoints/1 cannot be read .*; delete it") as found,
+    ):
+        checkpoints.restore(1, like())
+    assert len(str(found.value)) < 700
+
+
+def test_a_file_where_the_folder_belongs_is_refused_at_once(tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(ConfigError, match="checkpoints is a file"):
+        Checkpoints(tmp_path, IDENTITY)

@@ -8,8 +8,9 @@ import optax
 import pytest
 
 from massivetext.config import Train
+from massivetext.errors import ConfigError
 from massivetext.trainer.optimiser import parameter_scale, transformation
-from massivetext.trainer.schedule import learning_rate, warmup_steps
+from massivetext.trainer.schedule import learning_rate, peak_rate, warmup_steps
 
 from .layouts import PLAN, size_of
 
@@ -35,6 +36,15 @@ def test_warmup_takes_at_most_a_tenth_of_the_run(warmup, steps, used):
 
 def test_a_run_of_one_step_uses_the_maximum():
     assert learning_rate(Train(steps=1, learning_rate=0.5), 0) == 0.5
+
+
+def test_a_rate_for_another_optimiser_is_not_taken_over():
+    with pytest.raises(ConfigError, match=r"of palm-8b, 0.01, is not one for adamw: set train\."):
+        peak_rate(Train(model="palm-8b"))
+    with pytest.raises(ConfigError, match=r"of gopher-44m, 0.0006, is not one for adafactor"):
+        peak_rate(Train(optimizer="adafactor"))
+    assert peak_rate(Train(model="palm-8b", optimizer="adafactor")) == 0.01
+    assert peak_rate(Train(model="palm-8b", learning_rate=3e-4)) == 3e-4
 
 
 def test_palms_schedule():
@@ -143,7 +153,7 @@ def layer_by_layer(params):
 
 
 def test_adafactor_is_optaxs_without_factors_on_every_layer(start, gradients):
-    got = trained(Train(optimizer="adafactor"), gradients, start)
+    got = trained(Train(optimizer="adafactor", learning_rate=6e-4), gradients, start)
     flat = layer_by_layer(start)
     adafactor = optax.adafactor(
         RATE,
@@ -161,7 +171,7 @@ def test_adafactor_is_optaxs_without_factors_on_every_layer(start, gradients):
 
 
 def test_adafactor_equals_palms_definition(start, gradients):
-    run = Train(optimizer="adafactor", weight_decay=0.5)
+    run = Train(optimizer="adafactor", learning_rate=6e-4, weight_decay=0.5)
     p, m, v = start["up"], 0.0, 0.0
     for k, g in enumerate((clipped(run, g)["up"] for g in gradients), 1):
         beta = 1 - k**-0.8
