@@ -194,29 +194,6 @@ def named_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "little")
 
 
-def abstract(
-    size: Dimensions,
-    sharding: jax.sharding.Sharding | Mapping[str, jax.sharding.Sharding] | None = None,
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shapes and dtypes of the parameters without allocating them.
-
-    Args:
-      sharding: of all of them, or of each by name.
-    """
-    return {
-        name: jax.ShapeDtypeStruct(
-            row.shape,
-            row.dtype,
-            sharding=sharding[name] if isinstance(sharding, Mapping) else sharding,
-        )
-        for name, row in table(size).items()
-    }
-
-
-def decay_mask(size: Dimensions) -> dict[str, bool]:
-    return {name: row.decay for name, row in table(size).items()}
-
-
 def parameter_count(size: Dimensions, *, norms: bool = False) -> int:
     """Return the number of parameters as the papers count them, or with `norms` all of them."""
     return sum(math.prod(row.shape) for row in table(size).values() if row.counted or norms)

@@ -211,6 +211,7 @@ def test_other_processes_open_the_files_anew(made):
     shards = Shards.open(made)
     shards.read(0, 90)
     for files in (shards, shards.heldout("c")):
+        # How PyTorch's DataLoader hands them to its workers; nothing of ours stores a pickle.
         copied = pickle.loads(pickle.dumps(files))
         assert np.array_equal(copied[1], files[1])
         assert len(copied) == len(files)
