@@ -26,6 +26,7 @@ from .config_rules import (
     positive,
 )
 from .config_train import Train
+from .config_tune import Ablate, Scaling, Tune
 from .presets import MODEL_TYPES, TOKENIZERS
 
 
@@ -248,6 +249,9 @@ class Config:
     fill_in_the_middle: FillInTheMiddle | None = None
     mixture: Mixture = field(default_factory=Mixture)
     train: Train = field(default_factory=Train)
+    tune: Tune = field(default_factory=Tune)
+    scaling: Scaling = field(default_factory=Scaling)
+    ablate: Ablate = field(default_factory=Ablate)
     dead_letters: DeadLetterLimit = field(default_factory=DeadLetterLimit)
 
     def __post_init__(self) -> None:

@@ -79,3 +79,36 @@ def test_a_quality_classifier_is_trained_and_described(tmp_path, capsys):
     assert "min_probability  reference kept  raw kept" in out
     assert "trained on 18 documents of each class" in out
     assert {path.name for path in tmp_path.glob("m.*")} == {"m.bin", "m.bin.json", "m.bin.svg"}
+
+
+def test_mix_takes_the_weights_of_a_tuned_mixture(tmp_path, capsys):
+    for name in ("books", "news"):
+        (tmp_path / f"{name}.jsonl").write_text('{"text": "a"}\n')
+    subsets = ", ".join(f"{n}: {{input: {tmp_path}/{n}.jsonl}}" for n in ("books", "news"))
+    config, tuned = tmp_path / "a.yaml", tmp_path / "mixture.json"
+    config.write_text(f"output: {tmp_path}/out\nsubsets: {{{subsets}}}\n")
+    tuned.write_text('{"weights": {"books": 0.123456, "news": 0.876544}, "objective": {}}')
+    assert run("mix", str(config), "--mixture", str(tuned), "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "books: 0.123456" in out
+    assert "news: 0.876544" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "No such file"),
+        ("weights", "not a mixture.json, which has `weights` by subset"),
+        ("[1]", "not a mixture.json"),
+        ('{"weights": [0.5, 0.5]}', "not a mixture.json"),
+        ('{"weights": {"books": "half"}}', "not a mixture.json"),
+        ('{"weights": {"books": 0.7}}', "weights sum to 0.7, not 1"),
+    ],
+)
+def test_a_wrong_mixture_file_is_named(content, expected, tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text(f"output: {tmp_path}\nsubsets: {{books: {{input: a}}}}\n")
+    tuned = tmp_path / "mixture.json"
+    if content is not None:
+        tuned.write_text(content)
+    assert run("mix", str(tmp_path / "a.yaml"), "--mixture", str(tuned)) == 2
+    assert expected in capsys.readouterr().err

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from massivetext.config import Train
 from massivetext.dataset import read_json, sha256_file, sha256_json
 from massivetext.errors import ConfigError, InputError, StageError
-from massivetext.shards import RecordFiles, Records, Shards
+from massivetext.shards import Records, Shards
+from massivetext.training_records import RecordReader, TrainingRecords
 
 from .loss import PADDING
 from .ramp import batch_size, micro_batch_size, sequences_of, steps_within
@@ -81,8 +82,8 @@ def to_batch(records: Records) -> Batch:
     return Batch(tokens[:, :-1], targets)
 
 
-def fingerprint(shards: Shards) -> str:
-    """Return the sha256 of the shards' manifest, which holds the sha256 of every file."""
+def fingerprint(shards: TrainingRecords) -> str:
+    """Return the sha256 of the manifest, which identifies the shards' files, or the stores."""
     return sha256_json(shards.manifest)
 
 
@@ -109,7 +110,7 @@ def require_same_build(root: Path, shards: Shards) -> None:
         )
 
 
-def require_enough(train: Train, shards: Shards) -> None:
+def require_enough(train: Train, shards: TrainingRecords) -> None:
     """Refuse a run that is longer than its data.
 
     Repetition of data is decided once, by the mixture's budget and `max_epochs`.
@@ -131,7 +132,7 @@ def require_enough(train: Train, shards: Shards) -> None:
         )
 
 
-def require_left(train: Train, shards: Shards, position: Position, spike: int) -> None:
+def require_left(train: Train, shards: TrainingRecords, position: Position, spike: int) -> None:
     """Refuse to go on from `position`, after the spike at step `spike`, when the rest of the run is
     longer than the rest of the data.
 
@@ -184,7 +185,7 @@ class Feed(NamedTuple):
 
 
 def batches(
-    shards: RecordFiles,
+    shards: RecordReader,
     train: Train,
     start: Position,
     place: Callable[[Int32], Any] = lambda array: array,

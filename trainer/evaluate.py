@@ -14,7 +14,8 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from massivetext.shards import HeldOut, Records, Shards
+from massivetext.shards import Records
+from massivetext.training_records import HeldOutRecords, TrainingRecords
 
 from .data import Batch, to_batch
 from .loss import PADDING, cross_entropy
@@ -53,7 +54,7 @@ def make_score(size: Dimensions, precision: str) -> Score:
 
 
 def evaluate_params(
-    params: Params, shards: Shards, score: Score, batch_size: int, sequences: int
+    params: Params, shards: TrainingRecords, score: Score, batch_size: int, sequences: int
 ) -> dict[str, TextLoss]:
     """Return the loss of each held-out set, on at most `sequences` of its sequences."""
     losses = {}
@@ -65,7 +66,7 @@ def evaluate_params(
 
 
 def _evaluate_subset(
-    params: Params, held_out: HeldOut, score: Score, batch_size: int, sequences: int
+    params: Params, held_out: HeldOutRecords, score: Score, batch_size: int, sequences: int
 ) -> TextLoss:
     count = min(sequences, len(held_out))
     # Spread evenly, so that a large set is not judged by its first documents alone.

@@ -88,17 +88,17 @@ def palm_flops_per_token(size: Dimensions, length: int) -> int:
     return 6 * parameter_count(size) + scores
 
 
+def budget_flops(size: Dimensions, tokens: int) -> int:
+    """Return 6·N·D as scaling laws count (Hoffmann et al. 2022, 3.3): N with the embedding once,
+    which is also the matrix of the logits, and without norms; no scores of attention."""
+    return 6 * parameter_count(size) * tokens
+
+
 def mfu(
     tokens_per_second: float, size: Dimensions, length: int, devices: int, kind: str
 ) -> float | None:
-    """Return the share of the peak of `devices` devices that training at this speed makes use of.
-
-    Args:
-      kind: their `device_kind`.
-
-    Returns:
-      PaLM's model FLOPs utilisation, from 0 to 1; None when the peak of `kind` is not in `PEAKS`.
-    """
+    """Return PaLM's model FLOPs utilisation, 0 to 1, of devices of the `device_kind` `kind`, or None
+    when its peak is not in `PEAKS`."""
     if kind not in PEAKS:
         return None
     return tokens_per_second * palm_flops_per_token(size, length) / (devices * PEAKS[kind])

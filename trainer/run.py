@@ -14,6 +14,7 @@ import numpy as np
 from massivetext.config import Config, Train
 from massivetext.errors import StageError
 from massivetext.shards import Shards
+from massivetext.training_records import TrainingRecords
 
 from . import flops
 from .checkpoint import Checkpoints
@@ -38,26 +39,32 @@ from .step import abstract_state, compute_params, initial_state
 MAX_SKIPPED_IN_A_ROW = 20
 
 
+class DivergedError(StageError):
+    """The run is beyond help as it is configured."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What is to be trained, on what, and where."""
 
     plan: Train
-    shards: Shards
+    shards: TrainingRecords
     size: Dimensions
     mesh: jax.sharding.Mesh
     seed: int
 
     @classmethod
-    def open(cls, root: Path, config: Config) -> "Task":
-        """Open the shards in `root` and lay the model out on the devices.
+    def open(cls, root: Path, config: Config, records: TrainingRecords | None = None) -> "Task":
+        """Lay the model out on the devices, for the shards in `root` or for `records`.
 
         Raises:
           ConfigError: model, batch or steps do not fit devices or shards.
           InputError: shards are missing or corrupt, or of another build.
         """
-        plan, shards = config.train, Shards.open(root / "shards")
-        require_same_build(root, shards)
+        plan, shards = config.train, records
+        if shards is None:
+            shards = Shards.open(root / "shards")
+            require_same_build(root, shards)
         require_enough(plan, shards)
         size = dimensions(plan, shards.manifest["vocab_size"], shards.sequence_length)
         mesh = make_mesh(plan.mesh, micro_batch_size(plan))
@@ -68,8 +75,7 @@ class Task:
 
     @property
     def length(self) -> int:
-        """Tokens of a sequence."""
-        return self.shards.sequence_length
+        return self.shards.sequence_length  # tokens
 
     @cached_property
     def tokens(self) -> int:
@@ -208,7 +214,7 @@ class Run:
         if not values["finite"]:
             self._skipped_in_a_row += 1
             if self._skipped_in_a_row == MAX_SKIPPED_IN_A_ROW:
-                raise StageError(
+                raise DivergedError(
                     f"the loss has not been finite for {MAX_SKIPPED_IN_A_ROW} steps, up to step "
                     f"{position.step}: training diverged. Lower train.learning_rate, delete "
                     f"{self.checkpoints.folder} and train again"
@@ -260,7 +266,7 @@ class Run:
         assert plan.spikes is not None
         rewinds = self.about["rewinds"]
         if rewinds == plan.spikes.max_rewinds:
-            raise StageError(
+            raise DivergedError(
                 f"step {step}: loss {spike.loss:.4f} is a spike, and the run has gone back "
                 f"{rewinds} times before: lower train.learning_rate and train from the start, or "
                 "raise train.spikes.max_rewinds to go on"

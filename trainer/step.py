@@ -23,6 +23,7 @@ from .sharding import batch_sharding, constrain, gathered, optimiser_sharding, p
 State = dict[str, Any]
 Metrics = dict[str, jax.Array]
 Step = Callable[[State, ArrayLike, ArrayLike, ArrayLike, ArrayLike], tuple[State, Metrics]]
+Update = Callable[[State, Params, jax.Array, jax.Array], tuple[State, Metrics]]
 
 
 def initial_state(train: Train, size: Dimensions, seed: int, mesh: Mesh) -> State:
@@ -34,7 +35,7 @@ def initial_state(train: Train, size: Dimensions, seed: int, mesh: Mesh) -> Stat
     Raises:
       ConfigError: the model does not divide evenly over the mesh.
     """
-    places = _places(train, size, mesh)
+    places = state_sharding(train, size, mesh)
     return jax.jit(partial(_fresh, train, size, seed), out_shardings=places)()
 
 
@@ -43,7 +44,7 @@ def abstract_state(train: Train, size: Dimensions, mesh: Mesh) -> State:
     return jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
         jax.eval_shape(partial(_fresh, train, size, 0)),
-        _places(train, size, mesh),
+        state_sharding(train, size, mesh),
     )
 
 
@@ -64,7 +65,7 @@ def _fresh(train: Train, size: Dimensions, seed: int) -> State:
     return {"params": cast(params, stored_dtype(train)), "optimiser": about}
 
 
-def _places(train: Train, size: Dimensions, mesh: Mesh) -> State:
+def state_sharding(train: Train, size: Dimensions, mesh: Mesh) -> State:
     """Return the sharding of every array of the state.
 
     The optimiser's arrays are dicts by the parameter's name, however deep; counters are everywhere.
@@ -83,6 +84,47 @@ def _places(train: Train, size: Dimensions, mesh: Mesh) -> State:
     }
 
 
+def make_update(train: Train, size: Dimensions, mesh: Mesh) -> Update:
+    """Return the function, to be compiled in a step, of (state, gradients, sound, rate).
+
+    `gradients` are float32, by the parameter's name; `sound` says whether the loss is finite. It
+    returns the next state and the metrics `gradient_norm`, `finite` and `skipped` of `make_step`.
+    """
+    rule = optimiser.transformation(train, size)
+    parts = optimiser_sharding(mesh, size, train.mesh.partition_optimizer)
+
+    def stored(params: Params, about: State) -> Params:
+        """Return the float32 parameters as they are stored."""
+        if not train.stochastic_rounding:
+            return cast(params, stored_dtype(train))
+        key = jax.random.wrap_key_data(about["rounding"])
+        updates = optax.tree.get(about["moments"], "count")
+        return round_stochastically(params, jax.random.fold_in(key, updates))
+
+    def update(
+        state: State, gradients: Params, sound: jax.Array, rate: jax.Array
+    ) -> tuple[State, Metrics]:
+        params, before = state["params"], state["optimiser"]
+        norm = optax.tree.norm(gradients)
+        finite = sound & jnp.isfinite(norm)
+
+        wide = before.get("master") or cast(params, jnp.dtype(jnp.float32))
+        wide = jax.lax.with_sharding_constraint(wide, parts)
+        updates, moments = rule.update(gradients, before["moments"], wide, rate=rate)
+        moved = optax.apply_updates(wide, updates)
+        after = {**before, "moments": moments}
+        if "master" in before:
+            after["master"] = moved
+        new = {"params": stored(moved, before), "optimiser": after}
+
+        state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+        skipped = before["skipped"] + jnp.where(finite, 0, 1)
+        state["optimiser"]["skipped"] = skipped
+        return state, {"gradient_norm": norm, "finite": finite, "skipped": skipped}
+
+    return update
+
+
 def make_step(train: Train, size: Dimensions, mesh: Mesh) -> Step:
     """Return the compiled function of (state, inputs, targets, micro_batches, rate).
 
@@ -94,8 +136,8 @@ def make_step(train: Train, size: Dimensions, mesh: Mesh) -> Step:
     Loss and gradients are means over all targets of the batch, however it is cut. A step whose loss
     or gradient is not finite leaves everything but `skipped` as it was.
     """
-    rule = optimiser.transformation(train, size)
-    places = _places(train, size, mesh)
+    update = make_update(train, size, mesh)
+    places = state_sharding(train, size, mesh)
     # Gradients are summed over devices into the parts that the optimiser needs of them.
     parts = optimiser_sharding(mesh, size, train.mesh.partition_optimizer)
 
@@ -132,14 +174,6 @@ def make_step(train: Train, size: Dimensions, mesh: Mesh) -> Step:
         zeros = jax.lax.with_sharding_constraint(zeros, parts)
         return jax.lax.fori_loop(0, micro_batches, add, (jnp.zeros(3), zeros))
 
-    def stored(params: Params, about: State) -> Params:
-        """Return the float32 parameters as they are stored."""
-        if not train.stochastic_rounding:
-            return cast(params, stored_dtype(train))
-        key = jax.random.wrap_key_data(about["rounding"])
-        updates = optax.tree.get(about["moments"], "count")
-        return round_stochastically(params, jax.random.fold_in(key, updates))
-
     def step(
         state: State,
         inputs: jax.Array,
@@ -147,33 +181,12 @@ def make_step(train: Train, size: Dimensions, mesh: Mesh) -> Step:
         micro_batches: jax.Array,
         rate: jax.Array,
     ) -> tuple[State, Metrics]:
-        params, before = state["params"], state["optimiser"]
-        sums, gradients = of_batch(params, inputs, targets, micro_batches)
+        sums, gradients = of_batch(state["params"], inputs, targets, micro_batches)
         nll, z, count = sums
         count = jnp.maximum(count, 1)
         gradients = jax.tree.map(lambda g: g / count, gradients)
-        norm = optax.tree.norm(gradients)
-        finite = jnp.isfinite(nll + z) & jnp.isfinite(norm)
-
-        wide = before.get("master") or cast(params, jnp.dtype(jnp.float32))
-        wide = jax.lax.with_sharding_constraint(wide, parts)
-        updates, moments = rule.update(gradients, before["moments"], wide, rate=rate)
-        moved = optax.apply_updates(wide, updates)
-        after = {**before, "moments": moments}
-        if "master" in before:
-            after["master"] = moved
-        new = {"params": stored(moved, before), "optimiser": after}
-
-        state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
-        skipped = before["skipped"] + jnp.where(finite, 0, 1)
-        state["optimiser"]["skipped"] = skipped
-        return state, {
-            "loss": nll / count,
-            "z_loss": z / count,
-            "gradient_norm": norm,
-            "finite": finite,
-            "skipped": skipped,
-        }
+        state, about = update(state, gradients, jnp.isfinite(nll + z), rate)
+        return state, {"loss": nll / count, "z_loss": z / count, **about}
 
     def on_mesh(*arguments: Any) -> tuple[State, Metrics]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):

@@ -19,6 +19,7 @@ from massivetext.config import Config
 from massivetext.config_file import to_dict
 from massivetext.errors import StageError
 from massivetext.progress import human_seconds
+from massivetext.training_records import TrainingRecords
 
 from .allocator import keep_freed_memory
 from .checkpoint import Checkpoints
@@ -68,12 +69,16 @@ class TrainResult:
     skipped: int
     rewinds: int
     seconds: float  # of training, evaluation and compilation included, over all restarts
-    tokens_per_second: float
     checkpoint: Path
 
 
 def train(
-    root: Path, config: Config, *, quiet: bool = False, profile: tuple[int, int] | None = None
+    root: Path,
+    config: Config,
+    *,
+    records: TrainingRecords | None = None,
+    quiet: bool = False,
+    profile: tuple[int, int] | None = None,
 ) -> TrainResult:
     """Train `config.train` on `root/shards`, or continue, and evaluate before and after.
 
@@ -82,6 +87,7 @@ def train(
     the first Ctrl-C it saves a checkpoint and stops.
 
     Args:
+      records: to train and evaluate on instead of the shards.
       profile: (start, stop): the steps after step `start` up to step `stop` are traced, to
         `train/profile`.
 
@@ -96,7 +102,7 @@ def train(
     if jax.default_backend() == "cpu":
         keep_freed_memory()
     quiet = quiet or jax.process_index() != 0
-    task = Task.open(root, config)
+    task = Task.open(root, config, records)
     identity = {
         "model": task.size.to_json(),
         "shards": fingerprint(task.shards),
@@ -164,11 +170,10 @@ def train(
         checkpoints.wait()
         run.metrics.plot(title(config, task))
         result = _result(run, task)
-    if not quiet:
-        say(
-            f"trained {result.tokens / 1e6:,.2f} M tokens in {human_seconds(result.seconds)}: "
-            f"loss {result.loss_first:.3f} -> {result.loss_last:.3f}, {result.checkpoint}"
-        )
+        if not quiet:
+            size, time = result.tokens / 1e6, human_seconds(result.seconds)
+            losses = f"loss {result.loss_first:.3f} -> {result.loss_last:.3f}"
+            say(f"trained {size:,.2f} M tokens in {time}: {losses}, {result.checkpoint}")
     return result
 
 
@@ -178,19 +183,15 @@ def _result(run: Run, task: Task) -> TrainResult:
     A finished run that is started again says the same as when it finished.
     """
     about = run.about
+    kept = ("bpb_before", "bpb_after", "skipped", "rewinds", "seconds")
     return TrainResult(
         steps=task.plan.steps,
         tokens=task.tokens,
         parameters=task.parameters,
         loss_first=about.get("loss_first", math.nan),
         loss_last=about.get("loss_last", math.nan),
-        bpb_before=about["bpb_before"],
-        bpb_after=about["bpb_after"],
-        skipped=about["skipped"],
-        rewinds=about["rewinds"],
-        seconds=about["seconds"],
-        tokens_per_second=task.tokens / about["seconds"],
         checkpoint=run.checkpoints.path(task.plan.steps),
+        **{name: about[name] for name in kept},
     )
 
 

@@ -139,7 +139,20 @@ def model(sub: argparse.ArgumentParser) -> None:
 
 
 def scaling(sub: argparse.ArgumentParser) -> None:
-    actions = sub.add_subparsers(dest="action", required=True, metavar="fit|predict")
+    actions = sub.add_subparsers(dest="action", required=True, metavar="run|fit|predict")
+    line = "train a ladder of sizes on a build, the config's section scaling"
+    example = "massivetext scaling run my.yaml --set scaling.budgets='[1e13, 3e13, 1e14]'"
+    ladder = actions.add_parser("run", help=line, description=line, epilog=f"example:\n  {example}")
+    ladder.add_argument("config", metavar="CONFIG", help="the YAML file of the build")
+    ladder.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override a key of the config, such as scaling.train.learning_rate=1e-3",
+    )
+    workers(ladder)
     line = "fit scaling laws to a table of runs"
     example = "massivetext scaling fit runs.csv --drop-highest 5"
     fit = actions.add_parser("fit", help=line, description=line, epilog=f"example:\n  {example}")
@@ -214,7 +227,7 @@ def scaling(sub: argparse.ArgumentParser) -> None:
         "--data", metavar="TOKENS", help="different tokens that there are; more are repetitions"
     )
     predict.add_argument("--parameters", metavar="N", help="a size to compare with the best one")
-    for action in (fit, predict):
+    for action in (ladder, fit, predict):
         action.set_defaults(parser=action)
 
 
@@ -224,4 +237,32 @@ def card(sub: argparse.ArgumentParser) -> None:
         "--output",
         metavar="FILE.html",
         help="page to write, its data as FILE.json beside it (default OUT/card.html)",
+    )
+
+
+def contamination(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--test-set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="JSONL files or globs instead of the config's overlap.test_sets",
+    )
+
+
+def memorisation(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--spans",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="of training documents, and of held-out ones (default 1000)",
+    )
+    sub.add_argument("--seed", type=int, default=0, help="of the draw")
+
+
+def inspect(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--port", type=int, default=8321, metavar="N", help="default 8321; 0 takes a free one"
     )

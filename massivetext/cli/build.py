@@ -1,6 +1,7 @@
 """`massivetext build`, and the commands that run it up to an earlier stage."""
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from .main import UNTIL
 
 
 def run(options: argparse.Namespace) -> int:
-    loaded = load(Path(options.config), options.overrides)
+    overrides = [*options.overrides, *_mixture(getattr(options, "mixture", None))]
+    loaded = load(Path(options.config), overrides)
     # Beam takes a second to import: after the config is known to be well formed.
     from massivetext.pipelines import spans
     from massivetext.pipelines.build import build
@@ -39,3 +41,19 @@ def run(options: argparse.Namespace) -> int:
     print(tables(read_json(root / "card.json")))
     print(f"\nwritten to {root} in {human_seconds(time.monotonic() - started)}")
     return 0
+
+
+def _mixture(path: str | None) -> list[str]:
+    """Return the override that puts the weights of a `mixture.json` into the config."""
+    if path is None:
+        return []
+    try:
+        weights = json.loads(Path(path).read_bytes())["weights"]
+        pairs = {str(name): float(weight) for name, weight in weights.items()}
+    except OSError as error:
+        raise ConfigError(f"--mixture {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"--mixture {path}: not a mixture.json, which has `weights` by subset ({error!r})"
+        ) from error
+    return [f"mixture.weights={json.dumps(pairs)}"]

@@ -86,6 +86,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "fit scaling laws to runs, and predict from them",
         "scaling predict --law hoffmann --flops 5.76e23",
     ),
+    "tune-mixture": (
+        "tune_mixture",
+        "search better sampling weights with small trainings, and confirm them",
+        "tune-mixture my.yaml --set tune.runs=48",
+    ),
+    "ablate": (
+        "ablate",
+        "train the same small model on what each stage leaves",
+        "ablate my.yaml --set ablate.seeds=5",
+    ),
     "train-classifier": (
         "train_classifier",
         "train a quality classifier of reference text against raw web text",
@@ -121,9 +131,26 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "a page on what the dataset is made of, and its data as JSON",
         "card out/small --against out/other",
     ),
+    "inspect": (
+        "inspect",
+        "browse the documents, kept and dropped, in a web browser",
+        "inspect out/small",
+    ),
+    "contamination": (
+        "contamination",
+        "how much of each test set stands in the training documents",
+        "contamination out/small --test-set lambada.jsonl",
+    ),
+    "memorisation": (
+        "memorisation",
+        "how much of its training documents the model continues by heart",
+        "memorisation my.yaml --spans 500",
+    ),
     "verify": ("verify", "check every output against its manifest", "verify out/small"),
     "demo": ("demo", "everything on text this machine already has", "demo"),
 }
+# The commands that take the YAML file of a build.
+TAKE_CONFIG = ("build", "train", "tune_mixture", "ablate", "memorisation")
 UNTIL = {
     "build": "shards",
     "clean": "clean",
@@ -148,7 +175,7 @@ def parser() -> Parser:
         sub = commands.add_parser(
             name, help=line, description=line, epilog=f"example:\n  massivetext {example}"
         )
-        if module in ("build", "train"):
+        if module in TAKE_CONFIG:
             sub.add_argument("config", metavar="CONFIG", help="the YAML file of the build")
         if module == "mixture":
             sub.add_argument(
@@ -159,7 +186,7 @@ def parser() -> Parser:
             sub.add_argument(
                 "--tokens", metavar="N", help="the budget (default: the paper's or the config's)"
             )
-        if module in ("build", "train", "thresholds", "mixture"):
+        if module in (*TAKE_CONFIG, "thresholds", "mixture"):
             sub.add_argument(
                 "--set",
                 action="append",
@@ -168,19 +195,31 @@ def parser() -> Parser:
                 dest="overrides",
                 help="override a key of the config, such as mixture.tokens=1_000_000",
             )
-        if module in ("build", "demo", "train_classifier"):
+        if module in ("build", "demo", "train_classifier", "tune_mixture", "ablate"):
             arguments.workers(sub)
         if module == "build":
             sub.add_argument(
                 "--dry-run", action="store_true", help="check, print config and plan, run nothing"
             )
             sub.epilog = f"{sub.epilog}\n\nBeam's own flags follow after '--'"
-        if module in ("why", "verify", "thresholds", "card"):
+        if name == "mix":
+            sub.add_argument(
+                "--mixture",
+                metavar="FILE",
+                help="weights of a mixture.json that tune-mixture wrote",
+            )
+        if module in ("why", "verify", "thresholds", "card", "inspect", "contamination"):
             sub.add_argument("out", metavar="OUT", help="the output folder of a build")
         if name == "why":
             sub.add_argument("id", metavar="ID", help="id or URL of a document")
         if name == "card":
             arguments.card(sub)
+        if name == "inspect":
+            arguments.inspect(sub)
+        if name == "contamination":
+            arguments.contamination(sub)
+        if name == "memorisation":
+            arguments.memorisation(sub)
         if name == "model":
             arguments.model(sub)
         if module == "train":

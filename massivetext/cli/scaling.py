@@ -1,18 +1,43 @@
-"""`massivetext scaling fit RUNS.csv` and `massivetext scaling predict --flops C`."""
+"""`massivetext scaling run CONFIG`, `fit RUNS.csv` and `predict --flops C`."""
 
 import argparse
 import hashlib
+import importlib.util
 import math
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MassivetextError
 
 
 def run(options: argparse.Namespace) -> int:
     try:
-        return {"fit": _fit, "predict": _predict}[options.action](options)
+        return {"run": _run, "fit": _fit, "predict": _predict}[options.action](options)
     except OSError as error:
         raise ConfigError(f"cannot write {error.filename}: {error.strerror}") from error
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ..config_file import load
+    from ..dataset import claimed
+
+    config = load(Path(options.config), options.overrides).config
+    if importlib.util.find_spec("jax") is None:
+        raise MassivetextError('the trainer needs JAX; run: pip install "massivetext[train]"')
+    root = Path(config.output).absolute()
+    if not (root / "manifests" / "tokens.json").exists():
+        raise ConfigError(
+            f"there are no token stores in {root}; run: massivetext tokenize {options.config}"
+        )
+    from massivetext.experiments.ladder import run_ladder
+
+    with claimed(root):
+        ladder = run_ladder(root, config, workers=options.workers)
+    for name, why in ladder.diverged.items():
+        print(f"{name} diverged and is not in the table: {why}")
+    runs = ladder.runs
+    print(f"{len(ladder.finished)} runs; written to {runs}. Fit laws to them:")
+    print(f"  massivetext scaling fit {runs} --output {runs.parent}")
+    return 0
 
 
 def _fit(options: argparse.Namespace) -> int:

@@ -63,8 +63,8 @@ def propose(
     Args:
       objective: as from `fit_objective`, of runs with the subsets of `simplex` in their order.
       others: mixtures to compare with by name, such as natural and configured; the search starts
-        around them and around the uniform mixture, which is always compared (`uniform`). They may
-        be outside the epoch caps.
+        around them and around the uniform mixture, which is always compared (`uniform`, unless
+        one is given under that name). They may be outside the epoch caps.
       seed: the config's.
 
     Raises:
@@ -77,7 +77,7 @@ def propose(
             f"{count}; collect the runs with the subsets of the mixture"
         )
     compared = {name: simplex.array(weights) for name, weights in others.items()}
-    compared["uniform"] = np.full(count, 1 / count)
+    compared.setdefault("uniform", np.full(count, 1 / count))
     weights = simplex.round(
         simplex.fill(_search(objective, simplex, list(compared.values()), seed)[None])[0]
     )

@@ -1,0 +1,1 @@
+"""Many small trainings from one set of token stores: proxies, ladders, ablations."""

@@ -1,0 +1,1 @@
+"""`massivetext inspect`: a local page where people look at their data."""
