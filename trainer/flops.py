@@ -97,7 +97,7 @@ def budget_flops(size: Dimensions, tokens: int) -> int:
 def mfu(
     tokens_per_second: float, size: Dimensions, length: int, devices: int, kind: str
 ) -> float | None:
-    """Return PaLM's model FLOPs utilisation, 0 to 1, of devices of the `device_kind` `kind`, or None
+    """Return PaLM's model FLOPs utilisation, 0 to 1, of devices of `device_kind` `kind`, or None
     when its peak is not in `PEAKS`."""
     if kind not in PEAKS:
         return None
