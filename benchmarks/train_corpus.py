@@ -26,13 +26,20 @@ def write_shards(
         with its last token. A token stands for one byte of text.
       eos_id: stands before the first token; also pads.
     """
-    manifest = {
+    manifest = write_tokens(root, stores, vocab_size, eos_id)
+    mix.run(Context(root, Engine(workers=1), quiet=True), config, manifest)
+
+
+def write_tokens(
+    root: Path, stores: Mapping[str, Mapping[str, np.ndarray]], vocab_size: int, eos_id: int
+) -> dict[str, Any]:
+    """Write the token stores below `root`, as `write_shards`; return the manifest of the stage."""
+    return {
         "vocab_size": vocab_size, "dtype": "uint16", "eos_id": eos_id, "pad_id": eos_id,
         "tokenizer_sha256": "", "key": "", "depends": {}, "files": [],
         "subsets": _write(root, "tokens", stores["subsets"]),
         "heldout": _write(root, "tokens/heldout", stores["heldout"]),
     }  # fmt: skip
-    mix.run(Context(root, Engine(workers=1), quiet=True), config, manifest)
 
 
 def _write(root: Path, folder: str, stores: Mapping[str, np.ndarray]) -> dict[str, Any]:

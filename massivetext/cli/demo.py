@@ -70,6 +70,9 @@ def _where(root: Path) -> str:
         ["training shards", f"{root}/shards/  (massivetext verify {root})"],
         ["model", f"{root}/checkpoints/"],
         ["loss plot", f"{root}/train/loss.svg"],
+        ["to look at", ""],
+        ["the data card", f"massivetext card {root}"],
+        ["the documents", f"massivetext inspect {root}"],
     ]
     width = max(len(row[0]) for row in rows)
     return "\n".join(f"{name.ljust(width)}  {place}".rstrip() for name, place in rows)
