@@ -41,6 +41,9 @@ ERRORS = {
 Job = dict[str, Any]
 
 
+WAKE_SECONDS = 0.5
+
+
 class Event(NamedTuple):
     """What worker number `worker` said; `says` is None once it has ended."""
 
@@ -151,7 +154,7 @@ def run_jobs(
                 start()
             left = len(jobs)
             while left:
-                number, says = events.get()
+                number, says = _next(events)
                 worker, job = started[number], started[number].job
                 if job is None:
                     continue  # it ended with nothing to do
@@ -177,6 +180,16 @@ def run_jobs(
                 worker.close()
             for worker in started:
                 worker.end()
+
+
+def _next(events: "queue.Queue[Event]") -> Event:
+    """Return the next event. It wakes up now and then: a signal that the system gives to another
+    thread is heard by the main thread only once it runs."""
+    while True:
+        try:
+            return events.get(timeout=WAKE_SECONDS)
+        except queue.Empty:
+            continue
 
 
 @contextmanager

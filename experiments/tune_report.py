@@ -82,12 +82,12 @@ def report_json(
 def mixture_json(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `massivetext mix --mixture` reads: the proposal, and whether to use it."""
     search = report["search"]
-    predicted = {} if search is None else search["proposal"]["proposal"]
+    predicted = search and search["proposal"]["proposal"]
     return {
         "weights": report["mixtures"]["proposal"],
         "method": report["method"],
         "objective": report["objective"],
-        "predicted": {k: predicted[k] for k in ("objective", "deviation") if k in predicted},
+        "predicted": predicted and {k: predicted[k] for k in ("objective", "deviation")},
         "confirmed": report["confirmed"]["proposal"]["objective"],
         "differences": report["differences"],
         **{name: report["verdict"][name] for name in ("recommended", *_BETTER)},

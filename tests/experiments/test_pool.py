@@ -93,6 +93,15 @@ def test_an_error_of_a_job_is_raised_as_what_it_is(tmp_path):
     assert_none_is_left(tmp_path)
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT as at a terminal: a shell's background job starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, StageError)]
 )
