@@ -21,8 +21,7 @@ from massivetext.config import Config
 from massivetext.mixture import resolve_weights
 from massivetext.progress import Progress
 
-from .apart import run_apart
-from .kept_weights import even_config, found_once, identity, proxy_config, within_caps
+from .kept_weights import even_config, identity, proxy_config, weights_apart
 
 STEP_SIZE = 1.0
 SMOOTHING = 1e-3
@@ -55,17 +54,16 @@ def doremi(
       InputError: there are no token stores.
       StageError: a run diverged, was stopped, or could not write.
     """
-    configured = resolve_weights(config.mixture, config.subsets)
-    decides = identity(root, config, like_tokens, METHOD)
-    # Before anything is trained: what cannot be proposed in the end is an error now.
-    within_caps(root, config, like_tokens, configured)
-
-    def find() -> dict[str, float]:
-        arguments = (root, config, folder, like_tokens, quiet)
-        found: dict[str, float] = run_apart(train_both, *arguments, threads=workers)
-        return found
-
-    return within_caps(root, config, like_tokens, found_once(folder, decides, find))
+    return weights_apart(
+        train_both,
+        METHOD,
+        root,
+        config,
+        folder,
+        workers=workers,
+        like_tokens=like_tokens,
+        quiet=quiet,
+    )
 
 
 def train_both(

@@ -12,9 +12,12 @@ from massivetext.config_file import to_dict
 from massivetext.config_train import Train
 from massivetext.dataset import read_json, sha256_json, write_json
 from massivetext.lineage import tokens_identity
+from massivetext.mixture import resolve_weights
 from massivetext.mixture_records import tokens_manifest
 from massivetext.trainer.ramp import sequences_of
 from massivetext.tuning.simplex import SMALLEST, UNITS, within_epochs
+
+from .apart import run_apart
 
 WEIGHTS = "weights.json"
 # What runs write in their folder besides, and what of it only serves to continue them.
@@ -105,6 +108,36 @@ def found_once(
         for name in CHECKPOINTS:
             _remove(folder / name)
     return dict(kept["weights"])
+
+
+def weights_apart(
+    find: Callable[..., dict[str, float]],
+    method: dict[str, Any],
+    root: Path,
+    config: Config,
+    folder: Path,
+    *,
+    workers: int,
+    like_tokens: int | None,
+    quiet: bool,
+) -> dict[str, float]:
+    """Return the weights that `find` finds in a process of its own, once, within the epoch caps.
+
+    Args:
+      find: a function of a module, of (root, config, folder, like_tokens, quiet).
+      method: as of `identity`; the rest as of `doremi.doremi`, and the errors.
+    """
+    decides = identity(root, config, like_tokens, method)
+    # Before anything is trained: what cannot be proposed in the end is an error now.
+    configured = resolve_weights(config.mixture, config.subsets)
+    within_caps(root, config, like_tokens, configured)
+
+    def train() -> dict[str, float]:
+        arguments = (root, config, folder, like_tokens, quiet)
+        found: dict[str, float] = run_apart(find, *arguments, threads=workers)
+        return found
+
+    return within_caps(root, config, like_tokens, found_once(folder, decides, train))
 
 
 def within_caps(

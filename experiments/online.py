@@ -8,11 +8,9 @@ were drawn with, are within the epoch caps.
 from pathlib import Path
 
 from massivetext.config import Config
-from massivetext.mixture import resolve_weights
 
-from .apart import run_apart
 from .exp3 import REWARD_SCALE
-from .kept_weights import even_config, found_once, identity, within_caps
+from .kept_weights import even_config, identity, weights_apart
 
 METHOD = {"name": "online", "version": 1, "reward_scale": REWARD_SCALE}
 
@@ -31,16 +29,16 @@ def online(
     The configured weights play no part. Arguments, files and errors as of `doremi.doremi`, but that
     there is no reference.
     """
-    decides = identity(root, config, like_tokens, METHOD)
-    # Before anything is trained: what cannot be proposed in the end is an error now.
-    within_caps(root, config, like_tokens, resolve_weights(config.mixture, config.subsets))
-
-    def find() -> dict[str, float]:
-        arguments = (root, config, folder, like_tokens, quiet)
-        found: dict[str, float] = run_apart(train_online, *arguments, threads=workers)
-        return found
-
-    return within_caps(root, config, like_tokens, found_once(folder, decides, find))
+    return weights_apart(
+        train_online,
+        METHOD,
+        root,
+        config,
+        folder,
+        workers=workers,
+        like_tokens=like_tokens,
+        quiet=quiet,
+    )
 
 
 def train_online(

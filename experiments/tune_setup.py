@@ -53,7 +53,9 @@ def prepare(root: Path, config: Config) -> Setup:
       ConfigError: no token stores, or stale ones; a subset without tokens; a target that is
         unknown, missing or empty; weights, budget and caps that do not fit together; too few runs.
     """
-    manifest = _tokens(root, config)
+    manifest = lineage.fresh_tokens(root, config.subsets)
+    if manifest is None:
+        raise ConfigError(f"there are no token stores in {root}; run massivetext tokenize")
     tokens = {name: int(manifest["subsets"][name]["tokens"]) for name in config.subsets}
     for name, count in tokens.items():
         if not count:
@@ -130,25 +132,6 @@ def objective_shares(
             )
     total = math.fsum(counted.values())
     return {name: weight / total for name, weight in counted.items()}
-
-
-def _tokens(root: Path, config: Config) -> dict[str, Any]:
-    """Return the manifest of the token stores."""
-    manifests = lineage.load(root)
-    if "tokens" not in manifests:
-        raise ConfigError(f"there are no token stores in {root}; run: massivetext tokenize CONFIG")
-    if "tokens" in lineage.stale(manifests):
-        raise ConfigError(
-            f"the token stores in {root} were made before an earlier stage changed; run: "
-            "massivetext tokenize CONFIG"
-        )
-    for name in config.subsets:
-        if name not in manifests["tokens"]["subsets"]:
-            raise ConfigError(
-                f"there are no tokens of the subset {name!r} in {root}"
-                f"{nearest(name, manifests['tokens']['subsets'])}; run: massivetext tokenize CONFIG"
-            )
-    return manifests["tokens"]
 
 
 def _within_epochs(root: Path, config: Config, train: Train, tokens: dict[str, int]) -> Simplex:

@@ -4,10 +4,12 @@ A build up to an early stage, with another threshold, leaves the later stages as
 but of other documents. They are stale until the build goes on.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .dataset import read_json, sha256_json
+from .errors import ConfigError, nearest
 
 Manifest = dict[str, Any]
 
@@ -56,6 +58,30 @@ def stale(manifests: dict[str, Manifest]) -> list[str]:
         ):
             found.append(stage)
     return found
+
+
+def fresh_tokens(root: Path, subsets: Iterable[str]) -> Manifest | None:
+    """Return the manifest of the token stores; None when there are none yet.
+
+    Raises:
+      ConfigError: they are stale, or have no tokens of one of `subsets`.
+    """
+    manifests = load(root)
+    if "tokens" not in manifests:
+        return None
+    if "tokens" in stale(manifests):
+        raise ConfigError(
+            f"the token stores in {root} were made before an earlier stage changed; run "
+            "massivetext tokenize again"
+        )
+    stores = manifests["tokens"]["subsets"]
+    for name in subsets:
+        if name not in stores:
+            raise ConfigError(
+                f"there are no tokens of the subset {name!r} in {root}{nearest(name, stores)}; run "
+                "massivetext tokenize again"
+            )
+    return manifests["tokens"]
 
 
 def _upstream(stage: str, manifests: dict[str, Manifest]) -> tuple[str, ...]:

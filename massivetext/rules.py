@@ -89,6 +89,8 @@ _SIGNALS = {
     Rule.UNSAFE_WORD: "safety_word",
     Rule.CLASSIFIER: "classifier_probability",
 }
+# Thresholds that are not named as their rule.
+_THRESHOLDS = {Rule.UNSAFE: "max_probability", Rule.CLASSIFIER: "min_probability"}
 # Signals that are an entry of a list found in the document, or null.
 _LISTS = (Rule.URL_DOMAIN, Rule.URL_WORD, Rule.UNSAFE_WORD)
 
@@ -102,6 +104,19 @@ def group_of(rule: Rule) -> RuleGroup:
 def signal_of(rule: Rule) -> str:
     """Return the name of the signal column that `rule` judges."""
     return _SIGNALS.get(rule) or f"{group_of(rule)}_{rule[4:]}"
+
+
+def threshold_field(rule: Rule) -> str:
+    """Return the key of the rule's section that holds its threshold."""
+    return _THRESHOLDS.get(rule, str(rule))
+
+
+def threshold(config: Config, rule: Rule) -> int | float | None:
+    """Return the number that `rule` holds its signal against, or None where there is none."""
+    section = getattr(config, group_of(rule))
+    limit = getattr(section, threshold_field(rule), None)
+    drawn = getattr(section, "pareto", None) is not None  # of each document anew
+    return limit if isinstance(limit, int | float) and not drawn else None
 
 
 def _signal_fields() -> list[pa.Field]:

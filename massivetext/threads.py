@@ -13,6 +13,7 @@ _END = object()
 
 def cores() -> int:
     """Return how many cores this process may use."""
+    # Affinity is what this process may use, but only Linux tells it.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

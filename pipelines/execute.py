@@ -1,6 +1,5 @@
 """Run a pipeline: locally by default, or on any engine that Beam's own flags name."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -14,6 +13,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineState
 
 from massivetext.errors import ConfigError, StageError, nearest
+from massivetext.threads import cores
 
 from . import coders  # noqa: F401  (registers the Arrow coders)
 from .local_runner import LocalRunner
@@ -32,20 +32,13 @@ class Engine:
       ConfigError: `workers` is below 1, or a flag is unknown.
     """
 
-    workers: int = field(default_factory=lambda: _cpus())
+    workers: int = field(default_factory=cores)
     beam_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ConfigError(f"workers is {self.workers}; it must be at least 1")
         check_flags(self.beam_args)
-
-
-def _cpus() -> int:
-    # Affinity is what this process may use, but only Linux tells it.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Parser(_BeamArgumentParser):

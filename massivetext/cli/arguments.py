@@ -1,14 +1,15 @@
 """Arguments of each command, apart from what they do: nothing here imports anything heavy."""
 
 import argparse
-import os
+
+from ..threads import cores
 
 
 def workers(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--workers",
         type=int,
-        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+        default=cores(),
         metavar="N",
         help="worker processes of the local runner (default: one per core)",
     )

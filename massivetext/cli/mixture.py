@@ -64,23 +64,12 @@ def _stores(config: Config) -> dict[str, Stock] | None:
       ConfigError: the stores have no tokens of one of the config's subsets.
     """
     root = Path(config.output)
-    manifests = lineage.load(root)
-    if "tokens" not in manifests:
+    manifest = lineage.fresh_tokens(root, config.subsets)
+    if manifest is None:
         return None
-    if "tokens" in lineage.stale(manifests):
-        raise ConfigError(
-            f"the token stores in {root} were made before an earlier stage changed; run "
-            "massivetext tokenize again"
-        )
-    for name in config.subsets:
-        if name not in manifests["tokens"]["subsets"]:
-            raise ConfigError(
-                f"there are no tokens of the subset {name!r} in {root}"
-                f"{nearest(name, manifests['tokens']['subsets'])}; run massivetext tokenize again"
-            )
     from ..construction import stocks  # numba, which other answers do not need
 
-    return stocks(root, manifests["tokens"], config.mixture, config.seed)
+    return stocks(root, manifest, config.mixture, config.seed)
 
 
 def _budget(config: Config) -> str:

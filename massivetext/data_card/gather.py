@@ -10,7 +10,7 @@ from ..config import Config
 from ..config_file import load, to_dict
 from ..dataset import sha256_json
 from ..errors import ConfigError
-from ..rules import RULES, Rule, group_of, signal_of
+from ..rules import RULES, signal_of, threshold
 from . import datasheet, training
 from .measured import Scan
 from .partners import cluster_sizes, overlap_examples
@@ -37,8 +37,6 @@ _DROPS = {
     "spans": ("spans",),
     "overlap": ("overlap",),
 }
-# Thresholds that are not named as their rule.
-_FIELDS = {Rule.UNSAFE: "max_probability", Rule.CLASSIFIER: "min_probability"}
 
 
 def gather(root: Path) -> dict[str, Any]:
@@ -99,9 +97,8 @@ def thresholds(config: Config) -> dict[str, list[dict[str, Any]]]:
     """Return, by signal, the rules that hold it against a number, and that number."""
     found: dict[str, list[dict[str, Any]]] = {}
     for rule in RULES:
-        section = getattr(config, group_of(rule))
-        limit = getattr(section, _FIELDS.get(rule, str(rule)), None)
-        if isinstance(limit, int | float) and getattr(section, "pareto", None) is None:
+        limit = threshold(config, rule)
+        if limit is not None:
             found.setdefault(signal_of(rule), []).append({"rule": str(rule), "limit": limit})
     return found
 

@@ -19,7 +19,17 @@ from ..config_file import load
 from ..config_rules import RuleGroup
 from ..data_card import bins
 from ..errors import ConfigError, nearest
-from ..rules import RULES, SIGNALS, Decision, Rule, decide, group_of, signal_of
+from ..rules import (
+    RULES,
+    SIGNALS,
+    Decision,
+    Rule,
+    decide,
+    group_of,
+    signal_of,
+    threshold,
+    threshold_field,
+)
 from . import tables
 from .catalogue import Catalogue, Part
 
@@ -28,8 +38,6 @@ SAMPLE_ROWS = 1 << 18
 BLOCKS = 32
 EXAMPLES = 5
 NUMERIC = tuple(f.name for f in SIGNALS if not pa.types.is_string(f.type))
-# Thresholds that are not named as their rule.
-_FIELDS = {Rule.UNSAFE: "max_probability", Rule.CLASSIFIER: "min_probability"}
 
 
 @dataclass
@@ -62,7 +70,7 @@ def rules_of(catalogue: Catalogue) -> list[dict[str, Any]]:
         if limit is None:
             continue
         judged = [n for n in catalogue.parts if n in config.subsets]
-        field = _FIELDS.get(rule, str(rule))
+        field = threshold_field(rule)
         found.append(
             {
                 "rule": str(rule),
@@ -74,14 +82,6 @@ def rules_of(catalogue: Catalogue) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def threshold(config: Config, rule: Rule) -> float | None:
-    """Return the number that a rule holds its signal against, or None where there is none."""
-    section = getattr(config, group_of(rule))
-    limit = getattr(section, _FIELDS.get(rule, str(rule)), None)
-    drawn = getattr(section, "pareto", None) is not None
-    return limit if isinstance(limit, int | float) and not drawn else None
 
 
 def sample(parts: list[Part], quota: int, blocks: int) -> Sample:
@@ -202,7 +202,7 @@ class WhatIf:
                     raise ConfigError(f"{name} is {value!r}; it must be a whole number")
                 value = int(value)
             rule = Rule(name)
-            sections.setdefault(str(group_of(rule)), {})[_FIELDS.get(rule, name)] = value
+            sections.setdefault(str(group_of(rule)), {})[threshold_field(rule)] = value
         overrides = [
             f"{section}.{key}={value}"
             for section, values in sections.items()

@@ -1,16 +1,13 @@
 """DoReMi on subsets of which one can be learned and one is noise."""
 
-import json
-
 import pytest
 
 from massivetext.errors import ConfigError, InputError
-from massivetext.experiments import doremi as doremi_module
+from massivetext.experiments import kept_weights
 from massivetext.experiments.doremi import doremi, train_both
 from massivetext.experiments.kept_weights import within_caps
-from massivetext.trainer.schedule import learning_rate
 
-from .weights_data import SUBSETS, config, write_stores
+from .weights_data import SUBSETS, config, train_killed, trajectory, write_stores
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +19,6 @@ def root(tmp_path_factory):
 def found(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("doremi")
     return folder, train_both(root, config(), folder, None, True)
-
-
-def trajectory(folder):
-    return json.loads((folder / "trajectory.json").read_text())
 
 
 def test_what_can_be_learned_weighs_more_than_noise(found):
@@ -41,21 +34,8 @@ def test_what_can_be_learned_weighs_more_than_noise(found):
         assert min(point["weights"][name] for point in points) >= 1e-3 / 3 * (1 - 1e-5)
 
 
-class Killed(BaseException):
-    pass
-
-
 def test_killed_and_resumed_is_the_same_to_the_bit(root, found, tmp_path, monkeypatch):
-    def kill(plan, step):
-        if step == 20:
-            raise Killed
-        return learning_rate(plan, step)
-
-    monkeypatch.setattr("massivetext.experiments.weight_run.learning_rate", kill)
-    with pytest.raises(Killed):
-        train_both(root, config(), tmp_path, None, True)
-    assert (tmp_path / "checkpoints" / "15").is_dir()
-    monkeypatch.undo()
+    train_killed(train_both, root, tmp_path, monkeypatch)
     assert train_both(root, config(), tmp_path, None, True) == found[1]
     assert trajectory(tmp_path) == trajectory(found[0])
 
@@ -71,7 +51,7 @@ def trained(monkeypatch):
         (folder / "trajectory.json").write_text("[]")
         return {"counting": 0.9, "noise": 0.0999, "pairs": 0.0001}
 
-    monkeypatch.setattr(doremi_module, "run_apart", run_apart)
+    monkeypatch.setattr(kept_weights, "run_apart", run_apart)
     return asked
 
 

@@ -10,9 +10,8 @@ from massivetext.experiments.bandit import Bandit
 from massivetext.experiments.kept_weights import even_config
 from massivetext.experiments.online import online, train_online
 from massivetext.mixture_records import MixtureRecords
-from massivetext.trainer.schedule import learning_rate
 
-from .weights_data import SUBSETS, config, write_stores
+from .weights_data import SUBSETS, config, train_killed, trajectory, write_stores
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +26,6 @@ def found(root, tmp_path_factory):
     return folder, online(root, config(), folder, workers=1, quiet=True)
 
 
-def trajectory(folder):
-    return json.loads((folder / "trajectory.json").read_text())
-
-
 def test_noise_is_drawn_most(found):
     folder, weights = found
     assert sum(weights.values()) == pytest.approx(1, abs=1e-12)
@@ -42,21 +37,8 @@ def test_noise_is_drawn_most(found):
     assert (folder / "train" / "metrics.jsonl").exists()
 
 
-class Killed(BaseException):
-    pass
-
-
 def test_killed_and_resumed_is_the_same_to_the_bit(root, found, tmp_path, monkeypatch):
-    def kill(plan, step):
-        if step == 20:
-            raise Killed
-        return learning_rate(plan, step)
-
-    monkeypatch.setattr("massivetext.experiments.weight_run.learning_rate", kill)
-    with pytest.raises(Killed):
-        train_online(root, config(), tmp_path, None, True)
-    assert (tmp_path / "checkpoints" / "15").is_dir()
-    monkeypatch.undo()
+    train_killed(train_online, root, tmp_path, monkeypatch)
     weights = train_online(root, config(), tmp_path, None, True)
     assert weights == pytest.approx(found[1], abs=2e-3)
     again = train_online(root, config(), tmp_path / "again", None, True)

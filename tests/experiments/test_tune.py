@@ -233,7 +233,7 @@ def test_what_cannot_work_is_refused_before_training(out, fake, changes, message
 def test_missing_stores_and_heldout_sets_are_refused(build, tmp_path):
     with pytest.raises(ConfigError, match="before an earlier stage changed"):
         prepare(build, config(build))
-    with pytest.raises(ConfigError, match="run: massivetext tokenize"):
+    with pytest.raises(ConfigError, match="run massivetext tokenize"):
         prepare(tmp_path, config(tmp_path))
     heldout = {"books": {"tokens": 5}}
     with pytest.raises(ConfigError, match="'news', which has no held-out documents"):

@@ -1,13 +1,16 @@
 """A build whose subsets differ in what there is to learn, and a tiny proxy to train on it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from massivetext.config import Config, Mixture, Subset, Train
 from massivetext.config_train import Mesh, Override
 from massivetext.config_tune import Tune
 from massivetext.dataset import sha256_file, write_json
+from massivetext.trainer.schedule import learning_rate
 
 VOCAB, LENGTH = 32, 16
 PAD, EOS = 0, 1
@@ -81,3 +84,26 @@ def config(*, mixture: dict | None = None, **train) -> Config:
         ),
         tune=Tune(train=plan),
     )
+
+
+def trajectory(folder: Path) -> list[dict]:
+    return json.loads((folder / "trajectory.json").read_text())
+
+
+class Killed(BaseException):
+    """As if the process had ended: nothing may catch it and tidy up."""
+
+
+def train_killed(train, root: Path, folder: Path, monkeypatch) -> None:
+    """Call `train` until its 20th step, where it dies."""
+
+    def kill(plan, step):
+        if step == 20:
+            raise Killed
+        return learning_rate(plan, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("massivetext.experiments.weight_run.learning_rate", kill)
+        with pytest.raises(Killed):
+            train(root, config(), folder, None, True)
+    assert (folder / "checkpoints" / "15").is_dir()
