@@ -1,11 +1,13 @@
-"""`massivetext inspect` on many documents: how soon every view and filter answers, and its memory.
+"""`massivetext inspect` and `card` on many documents: how soon each answers, and its memory.
 
 Each question is asked with nothing cached by the server, then again; every page of a search is a
-request of its own. Needs Linux's /proc.
+request of its own. Beside the time that passed stands the processors', which other work on the
+machine changes less. Needs Linux's /proc.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,9 @@ from report import Report, Row, median
 
 MILLISECONDS = 300
 MEMORY_MB = 500
+CARD_DOCUMENTS = 1_000_000
+CARD_SECONDS = 60
+CARD_MEMORY_MB = 1000
 # More pages of one search say nothing new.
 PAGES = 20
 REPETITIONS = 3
@@ -77,6 +82,28 @@ def peak_mb(process: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
+def cpu_ms(process: int) -> float:
+    """Return the milliseconds of processor time that a process has had."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def card(root: Path, report: Report) -> None:
+    """Write the card of a folder by the command, as a person does."""
+    command = [sys.executable, "-m", "massivetext", "card", str(root)]
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    took = time.perf_counter() - start
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    note = f"processor {used.ru_utime + used.ru_stime:.1f} s"
+    report.add(Row("card", "written", took, "s", at_most=CARD_SECONDS, note=note))
+    peak = used.ru_maxrss / 1024
+    report.add(Row("card", "memory, peak", peak, "MB", at_most=CARD_MEMORY_MB))
+
+
 def measure(root: Path, report: Report) -> None:
     """Start the server on a folder and ask it everything."""
     start = time.perf_counter()
@@ -89,9 +116,14 @@ def measure(root: Path, report: Report) -> None:
             everything: list[float] = []
             for turn in ("cold", *["warm"] * (REPETITIONS - 1)):
                 for name, parameters in FILTERS.items():
-                    everything += _row(report, turn, name, pages(url, parameters))
+                    before = cpu_ms(server.pid)
+                    times = pages(url, parameters)
+                    cpu = (cpu_ms(server.pid) - before) / len(times)
+                    everything += _row(report, turn, name, times, cpu)
                 for name, (question, parameters) in OTHERS.items():
-                    everything += _row(report, turn, name, [ask(url, question, parameters)[0]])
+                    before = cpu_ms(server.pid)
+                    times = [ask(url, question, parameters)[0]]
+                    everything += _row(report, turn, name, times, cpu_ms(server.pid) - before)
             bound = {"unit": "ms", "at_most": MILLISECONDS}
             report.add(Row("inspect", "all requests, median", median(everything), **bound))
             report.add(Row("inspect", "all requests, slowest", max(everything), "ms"))
@@ -101,9 +133,11 @@ def measure(root: Path, report: Report) -> None:
             server.terminate()
 
 
-def _row(report: Report, turn: str, name: str, times: list[float]) -> list[float]:
-    detail = {"milliseconds": [round(took, 1) for took in times]}
-    note = f"{len(times)} pages, slowest {max(times):.0f} ms" if len(times) > 1 else ""
+def _row(report: Report, turn: str, name: str, times: list[float], cpu: float) -> list[float]:
+    detail = {"milliseconds": [round(took, 1) for took in times], "cpu": round(cpu, 1)}
+    note = f"processor {cpu:.0f} ms"
+    if len(times) > 1:
+        note += f" each of {len(times)} pages, slowest {max(times):.0f} ms"
     report.add(Row(turn, name, median(times), "ms", at_most=MILLISECONDS, note=note, detail=detail))
     return times
 
@@ -122,6 +156,9 @@ def main() -> int:
         report = Report("inspector", options.json, quick=False)
         report.body["documents"] = options.documents
         measure(root, report)
+        small = Path(temporary) / "card"
+        inspector_data.write(small, min(options.documents, CARD_DOCUMENTS))
+        card(small, report)
     print(f"\n{report.table()}\n\nin full: {options.json}")
     return int(any(row.met is False for row in report.rows))
 

@@ -4,6 +4,7 @@ Laid out and written as the build does it, with row groups of the same size; wha
 is made of a few words, and what was dropped is drawn at random.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ subsets:
 """
 # What a query finds once in so many documents.
 RARE_WORD, RARE_ROWS = "zephyranthes", 250_000
+_HOSTS = 20_000
+_LANGUAGES = np.array(["en", "en", "en", "en", "en", "de", "fr", "es"])
+_DROPS = ("clean", "exact", "near", "overlap")
 
 
 def write(root: Path, documents: int) -> None:
@@ -46,19 +50,21 @@ def write(root: Path, documents: int) -> None:
     root.mkdir(parents=True)
     (root / "config.yaml").write_text(CONFIG)
     parts: list[dict[str, Any]] = []
-    files: dict[str, list[dict[str, Any]]] = {"clean": [], "deduplicate": [], "overlap": []}
-    heldout = 0
+    files: dict[str, list[dict[str, Any]]] = {
+        stage: [] for stage in ("measure", "clean", "deduplicate", "overlap", "documents")
+    }
     for index, start in enumerate(range(0, documents, PART_ROWS)):
         rows = min(PART_ROWS, documents - start)
         name = f"massiveweb/part-{index:05d}"
-        size = _measured(root, name, start, rows)
+        size = _measured(root, name, start, rows, files["measure"])
         path = f"measured/{name}.parquet"
         parts.append({"name": name, "path": path, "rows": rows, "bytes": size})
-        heldout += _decided(root, name, start, rows, files)
-    _manifests(root, parts, files, heldout)
+        _decided(root, name, start, rows, files)
+    _manifests(root, parts, files)
 
 
-def _measured(root: Path, name: str, start: int, rows: int) -> int:
+def _measured(root: Path, name: str, start: int, rows: int, files: list[dict[str, Any]]) -> int:
+    """Write the measured documents of a part; return how many bytes their texts have."""
     random = np.random.default_rng(start)
     size = 0
     with ParquetFile(root, f"measured/{name}.parquet", _MEASURED) as file:
@@ -66,6 +72,7 @@ def _measured(root: Path, name: str, start: int, rows: int) -> int:
             batch = _batch(random, first, min(_BATCH_ROWS, start + rows - first))
             size += int(batch.column("text_bytes").to_numpy().sum())
             file.write(batch)
+    files.append(asdict(file.record))
     return size
 
 
@@ -82,8 +89,10 @@ def _batch(random: np.random.Generator, first: int, rows: int) -> pa.RecordBatch
         "id": [f"massiveweb/crawl.warc.gz#{n}" for n in numbers],
         "text": texts,
         "source": ["crawl.warc.gz"] * rows,
-        "url": [f"https://example.org/{n}" for n in numbers],
+        "url": [f"https://{n % _HOSTS}.example.org/{n}" for n in numbers],
         "text_bytes": [len(text) for text in texts],
+        "language": _LANGUAGES[random.integers(0, len(_LANGUAGES), rows)].tolist(),
+        "language_probability": random.random(rows, np.float32),
     }
     for rule in (rule for rule in RULES if group_of(rule) in _GOPHER):
         kind = SIGNALS.field(signal_of(rule)).type
@@ -103,8 +112,8 @@ def _batch(random: np.random.Generator, first: int, rows: int) -> pa.RecordBatch
 
 def _decided(
     root: Path, name: str, start: int, rows: int, files: dict[str, list[dict[str, Any]]]
-) -> int:
-    """Write what became of a part's documents; return how many are held out."""
+) -> None:
+    """Write what became of a part's documents."""
     random = np.random.default_rng([start, 1])
     draw = random.random(rows)
     taken = {
@@ -137,36 +146,61 @@ def _decided(
             partners = values["partner"]
             found = {"id": values["id"], "survivor": partners, "cluster": partners}
             found |= {"partner": partners, "jaccard": values["value"], "kind": ["near"] * len(lost)}
-            _file(root, f"duplicates/{name}.parquet", _DUPLICATE, found)
+            files[owner].append(_file(root, f"duplicates/{name}.parquet", _DUPLICATE, found))
     aside = np.flatnonzero(draw > 0.9999)
     ids = {"id": [f"massiveweb/crawl.warc.gz#{start + row}" for row in aside]}
-    _file(root, f"heldout/{name}.parquet", pa.schema([("id", pa.string())]), ids)
-    return len(aside)
+    heldout = _file(root, f"heldout/{name}.parquet", pa.schema([("id", pa.string())]), ids)
+    files["documents"].append(heldout)
 
 
 def _file(root: Path, path: str, schema: pa.Schema, values: dict[str, Any]) -> dict[str, Any]:
     arrays = [pa.array(values[f.name], f.type) for f in schema]
     with ParquetFile(root, path, schema) as file:
         file.write(pa.RecordBatch.from_arrays(arrays, schema=schema))
-    return {"path": path, "rows": len(arrays[0])}
+    return asdict(file.record)
 
 
-def _manifests(
-    root: Path, parts: list[Any], files: dict[str, list[dict[str, Any]]], heldout: int
-) -> None:
-    documents = sum(part["rows"] for part in parts)
+def _manifests(root: Path, parts: list[Any], files: dict[str, list[dict[str, Any]]]) -> None:
+    documents, size = (sum(part[key] for part in parts) for key in ("rows", "bytes"))
+    lost = {
+        drop: sum(f["rows"] for own in files.values() for f in own if _below(f, f"dropped/{drop}"))
+        for drop in _DROPS
+    }
+    heldout = sum(f["rows"] for f in files["documents"])
     digests: list[str] = []
 
+    def counted(count: int, key: str = "bytes") -> dict[str, int]:
+        # Which texts went is drawn at random, so what is left has their mean.
+        return {"documents": count, key: count * size // documents}
+
     def manifest(stage: str, depends: dict[str, Any], **body: Any) -> str:
-        value = {"stage": stage, "depends": depends, "files": files.get(stage, []), **body}
+        value = {"stage": stage, "key": stage, "depends": depends, "files": files.get(stage, [])}
+        value |= body
         write_json(root / "manifests" / f"{stage}.json", value)
         return sha256_json(value)
 
-    measured = {"massiveweb": {"counts": {"documents": documents}, "parts": parts}}
-    digests.append(manifest("measure", {}, subsets=measured))
-    digests.append(manifest("clean", {"measured": digests[0]}, subsets={"massiveweb": {}}))
+    left, count = {}, documents
+    for drop in _DROPS:
+        count -= lost[drop]
+        left[drop] = counted(count)
+    counts = {"records": documents, **counted(documents, "text_bytes")}
+    digests.append(
+        manifest("measure", {}, subsets={"massiveweb": {"counts": counts, "parts": parts}})
+    )
+    cleaned = counted(left["clean"]["documents"], "text_bytes")
+    digests.append(manifest("clean", {"measured": digests[0]}, subsets={"massiveweb": cleaned}))
     sketch = manifest("sketch", {"upstream": digests})
-    digests.append(manifest("deduplicate", {"sketch": sketch}))
-    digests.append(manifest("overlap", {"upstream": digests}))
-    aside = {"massiveweb": {"documents": heldout}}
-    manifest("documents", {"upstream": digests}, subsets={}, heldout=aside)
+    kinds = {key: lost[key] for key in ("exact", "near")}
+    digests.append(manifest("deduplicate", {"sketch": sketch}, counts=kinds))
+    digests.append(manifest("overlap", {"upstream": digests}, test_sets={}))
+    manifest(
+        "documents",
+        {"upstream": digests},
+        left={"massiveweb": left},
+        subsets={"massiveweb": counted(count - heldout)},
+        heldout={"massiveweb": counted(heldout)},
+    )
+
+
+def _below(file: dict[str, Any], folder: str) -> bool:
+    return file["path"].startswith(f"{folder}/")

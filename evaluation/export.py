@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from massivetext.config import Config
 from massivetext.errors import StageError
+from massivetext.storage import Location
 from massivetext.trainer.data import fingerprint
 from massivetext.trainer.parameters import Dimensions, Params, table
 
@@ -41,7 +42,7 @@ from .trained import load
 FORMAT, VERSION = "massivetext", "1"
 
 
-def export(root: Path, config: Config, path: Path) -> int:
+def export(root: Location, config: Config, path: Path) -> int:
     """Write the last checkpoint of the run in `root` to `path`, in the types it was trained in.
 
     Returns:

@@ -9,7 +9,6 @@ nothing is learned about a position, if seldom well; with learned ones it is ref
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,6 +17,7 @@ import numpy as np
 
 from massivetext.config import Config
 from massivetext.errors import ConfigError
+from massivetext.storage import Location
 from massivetext.trainer.model import activation_dtype, logits
 from massivetext.trainer.parameters import Dimensions, Params, named_seed
 
@@ -151,7 +151,9 @@ def _look_ahead(
     }
 
 
-def generate(root: Path, config: Config, prompt: str, tokens: int, how: Decoding, seed: int) -> str:
+def generate(
+    root: Location, config: Config, prompt: str, tokens: int, how: Decoding, seed: int
+) -> str:
     """Return `prompt` and what the last checkpoint of `root` continues it with.
 
     Args:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from massivetext.config import Config
 from massivetext.errors import InputError
 from massivetext.readers.stream import DamagedError, Stream
+from massivetext.storage import Location
 from massivetext.trainer.data import Batch
 from massivetext.trainer.evaluate import Score, TextLoss, evaluate_params, make_score, sum_losses
 from massivetext.trainer.loss import PADDING
@@ -30,7 +31,7 @@ PART_BYTES = 4 << 20
 Int32 = npt.NDArray[np.int32]
 
 
-def evaluate(root: Path, config: Config) -> dict[str, float]:
+def evaluate(root: Location, config: Config) -> dict[str, float]:
     """Return, per subset, the bits per byte of the last checkpoint on the held-out documents.
 
     Says on stderr of which subsets only `train.evaluate_sequences` sequences were evaluated.

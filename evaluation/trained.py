@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from massivetext.config import Config
 from massivetext.errors import ConfigError
 from massivetext.shards import Shards
+from massivetext.storage import Location
 from massivetext.trainer.checkpoint import Checkpoints, load_params
 from massivetext.trainer.data import fingerprint
 from massivetext.trainer.parameters import Dimensions, Params, dimensions
@@ -25,7 +25,7 @@ class Trained:
       batch_size: sequences that training computed at a time, so as many as fit.
     """
 
-    root: Path
+    root: Location
     shards: Shards
     size: Dimensions
     params: Params
@@ -64,7 +64,7 @@ class Trained:
         return tuple(sorted(unused))
 
 
-def load(root: Path, config: Config) -> Trained:
+def load(root: Location, config: Config) -> Trained:
     """Return the last checkpoint of the run in `root`.
 
     Raises:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from massivetext.config import Config
 from massivetext.mixture import resolve_weights
-from massivetext.progress import Progress
 
-from .kept_weights import even_config, identity, proxy_config, weights_apart
+from .kept_weights import even_config, found_by, identity, proxy_train
+from .proxy_jobs import training_config
 
 STEP_SIZE = 1.0
 SMOOTHING = 1e-3
@@ -54,12 +54,13 @@ def doremi(
       InputError: there are no token stores.
       StageError: a run diverged, was stopped, or could not write.
     """
-    return weights_apart(
-        train_both,
+    return found_by(
+        "doremi",
         METHOD,
         root,
         config,
         folder,
+        runs=("reference", ""),
         workers=workers,
         like_tokens=like_tokens,
         quiet=quiet,
@@ -67,7 +68,7 @@ def doremi(
 
 
 def train_both(
-    root: Path, config: Config, folder: Path, like_tokens: int | None, quiet: bool
+    root: Path, config: Config, folder: Path, like_tokens: int | None
 ) -> dict[str, float]:
     """Train the reference, then the proxy; return the mean of the proxy's weights, without caps.
 
@@ -82,17 +83,14 @@ def train_both(
     from .group_dro import GroupDRO
     from .weight_run import find_weights
 
-    configured = proxy_config(config, resolve_weights(config.mixture, config.subsets))
+    weights = resolve_weights(config.mixture, config.subsets)
+    configured = training_config(config, weights, proxy_train(config))
     even = even_config(config)
     # Both are opened before either trains: what is wrong with one is said at once.
     records = MixtureRecords(root, configured, like_tokens=like_tokens)
     task = Task.open(root, even, MixtureRecords(root, even, like_tokens=like_tokens))
-    if not quiet:
-        Progress.line("doremi", "training the reference, on the configured weights")
-    train(folder / "reference", configured, records=records, quiet=quiet)
-    if not quiet:
-        Progress.line("doremi", "training the proxy, on all subsets alike, by Group DRO")
+    train(folder / "reference", configured, records=records, quiet=True)
     reference = load_params(folder / "reference", task.size, fingerprint(records))
     method = GroupDRO(task, reference, step_size=STEP_SIZE, smoothing=SMOOTHING)
     decides = identity(root, config, like_tokens, METHOD)
-    return find_weights(folder, task, method, decides, quiet=quiet)
+    return find_weights(folder, task, method, decides)

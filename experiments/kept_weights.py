@@ -1,27 +1,28 @@
 """Weights that one long run finds: what it trains on, what is kept of it, and the epoch caps."""
 
-import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from massivetext.config import Config
-from massivetext.config_file import to_dict
+from massivetext.config_file import to_dict, to_yaml
 from massivetext.config_train import Train
 from massivetext.dataset import read_json, sha256_json, write_json
 from massivetext.lineage import tokens_identity
 from massivetext.mixture import resolve_weights
 from massivetext.mixture_records import tokens_manifest
+from massivetext.progress import Progress
 from massivetext.trainer.ramp import sequences_of
-from massivetext.tuning.simplex import SMALLEST, UNITS, within_epochs
 
-from .apart import run_apart
+from .caps import fit, within_run
+from .pool import run_jobs
+from .proxy_jobs import millions, tokens_trained, training_config
 
 WEIGHTS = "weights.json"
 # What runs write in their folder besides, and what of it only serves to continue them.
-WRITTEN = (WEIGHTS, "trajectory.json", "checkpoints", "train", "reference")
+WRITTEN = (WEIGHTS, "trajectory.json", "checkpoints", "train", "reference", "log.txt")
 CHECKPOINTS = ("checkpoints", "reference/checkpoints")
 
 # What a run's weights do not depend on, but for rounding.
@@ -44,21 +45,10 @@ def proxy_train(config: Config) -> Train:
     return config.tune.train or config.train
 
 
-def proxy_config(config: Config, weights: Mapping[str, float]) -> Config:
-    """Return the config of a proxy trained on `weights` from its first to its last token."""
-    train = proxy_train(config)
-    mixture = replace(
-        config.mixture,
-        weights=dict(weights),
-        stages=(),
-        tokens=sequences_of(train) * config.mixture.sequence_length,
-    )
-    return replace(config, train=train, mixture=mixture)
-
-
 def even_config(config: Config) -> Config:
     """Return the config of a proxy that sees as much of each subset, however often it repeats."""
-    even = proxy_config(config, dict.fromkeys(config.subsets, 1 / len(config.subsets)))
+    alike = dict.fromkeys(config.subsets, 1 / len(config.subsets))
+    even = training_config(config, alike, proxy_train(config))
     return replace(even, mixture=replace(even.mixture, max_epochs=_ANY_EPOCHS))
 
 
@@ -85,59 +75,60 @@ def identity(
     }
 
 
-def found_once(
-    folder: Path, decides: dict[str, Any], find: Callable[[], dict[str, float]]
-) -> dict[str, float]:
-    """Return the weights that `find` returns, or did when it was called before.
-
-    Args:
-      folder: where `find` writes `WRITTEN`. What is there of another identity is removed, and so
-        are the checkpoints once the weights are found.
-      decides: the identity.
-    """
-    path, key = folder / WEIGHTS, sha256_json(decides)
-    kept = read_json(path) if path.exists() else {}
-    if kept.get("identity") != key:
-        for name in WRITTEN:
-            _remove(folder / name)
-        kept = {"identity": key, "weights": None}
-        write_json(path, kept)
-    if kept["weights"] is None:
-        kept = {**kept, "weights": find()}
-        write_json(path, kept)
-        for name in CHECKPOINTS:
-            _remove(folder / name)
-    return dict(kept["weights"])
-
-
-def weights_apart(
-    find: Callable[..., dict[str, float]],
+def found_by(
+    kind: str,
     method: dict[str, Any],
     root: Path,
     config: Config,
     folder: Path,
     *,
+    runs: Sequence[str],
     workers: int,
     like_tokens: int | None,
     quiet: bool,
 ) -> dict[str, float]:
-    """Return the weights that `find` finds in a process of its own, once, within the epoch caps.
+    """Return the weights that a worker finds, or found before, within the epoch caps.
 
     Args:
-      find: a function of a module, of (root, config, folder, like_tokens, quiet).
-      method: as of `identity`; the rest as of `doremi.doremi`, and the errors.
+      kind: of the job (`method_run`); `method`: as of `identity`.
+      folder: what is there of another identity is removed; checkpoints go once weights are found.
+      runs: the folders of the trainings, one after another, in `folder`.
+      workers: threads of the one process that trains.
+
+    Raises:
+      MassivetextError: as `doremi.doremi`.
     """
-    decides = identity(root, config, like_tokens, method)
+    key = sha256_json(identity(root, config, like_tokens, method))
     # Before anything is trained: what cannot be proposed in the end is an error now.
     configured = resolve_weights(config.mixture, config.subsets)
     within_caps(root, config, like_tokens, configured)
+    path = folder / WEIGHTS
+    kept = read_json(path) if path.exists() else {}
+    if kept.get("identity") != key:
+        for name in WRITTEN:
+            _remove(folder / name)
+        write_json(path, {"identity": key, "weights": None})
+    if kept.get("identity") != key or kept["weights"] is None:
+        job = {
+            "kind": kind,
+            "name": kind,
+            "folder": str(folder.absolute()),
+            "root": str(root.absolute()),
+            "like_tokens": like_tokens,
+            "config": to_yaml(config),
+            "identity": key,
+        }
+        total = len(runs) * sequences_of(proxy_train(config)) * config.mixture.sequence_length
 
-    def train() -> dict[str, float]:
-        arguments = (root, config, folder, like_tokens, quiet)
-        found: dict[str, float] = run_apart(find, *arguments, threads=workers)
-        return found
+        def trained() -> int:
+            return sum(tokens_trained(folder / run) for run in runs)
 
-    return within_caps(root, config, like_tokens, found_once(folder, decides, train))
+        with Progress(kind, total, trained, unit=millions, quiet=quiet):
+            run_jobs([job], 1, folder / "compiled", lambda job: None, threads=workers)
+        kept = read_json(path)
+        for name in CHECKPOINTS:
+            _remove(folder / name)
+    return within_caps(root, config, like_tokens, kept["weights"])
 
 
 def within_caps(
@@ -155,11 +146,7 @@ def within_caps(
         mixture = replace(mixture, tokens=like_tokens)
     stores = tokens_manifest(root)["subsets"]
     tokens = {name: int(stores[name]["tokens"]) for name in config.subsets}
-    sequences = min(sequences_of(proxy_train(config)), mixture.tokens // mixture.sequence_length)
-    # One unit more, so that rounding to the last digit does not go below a sequence.
-    smallest = max(SMALLEST, (math.ceil(UNITS / max(1, sequences)) + 1) / UNITS)
-    simplex = within_epochs(mixture, tokens, smallest)
-    return simplex.round(simplex.fill(simplex.array(weights)[None])[0])
+    return fit(within_run(mixture, proxy_train(config), tokens), weights)
 
 
 def _remove(path: Path) -> None:

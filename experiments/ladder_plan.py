@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from massivetext import lineage
 from massivetext.config import Config, Train
 from massivetext.config_train import Override
 from massivetext.construction import stocks
-from massivetext.errors import ConfigError
+from massivetext.errors import ConfigError, InputError
 from massivetext.mixture import plan, resolve_weights
-from massivetext.mixture_records import tokens_manifest
 from massivetext.trainer.families import FAMILIES
 from massivetext.trainer.flops import budget_flops
 from massivetext.trainer.parameters import Dimensions, dimensions, parameter_count
@@ -69,9 +69,9 @@ def plan_ladder(root: Path, config: Config) -> list[Rung]:
       root: a build whose documents are tokenised.
 
     Raises:
-      ConfigError: there are no sizes, or neither budgets nor horizons; a size is given twice or
-        cannot be; or a run would train on less than a batch, or repeat a subset more than
-        `mixture.max_epochs` times. All before anything is trained.
+      ConfigError: the token stores are stale; there are no sizes, or neither budgets nor horizons;
+        a size is given twice or cannot be; or a run would train on less than a batch, or repeat a
+        subset more than `mixture.max_epochs` times. All before anything is trained.
       InputError: there are no token stores.
     """
     scaling = config.scaling
@@ -80,7 +80,9 @@ def plan_ladder(root: Path, config: Config) -> list[Rung]:
         raise ConfigError(
             f"the config's section scaling gives no {lacking}; a ladder is, for example,\n{EXAMPLE}"
         )
-    manifest = tokens_manifest(root)
+    manifest = lineage.fresh_tokens(root, config.subsets)
+    if manifest is None:
+        raise InputError(f"no token stores in {root}; run massivetext tokenize")
     base = scaling.train or config.train
     peak_rate(base)  # refuses the rate of another optimiser
     length = config.mixture.sequence_length
@@ -107,7 +109,7 @@ def plan_ladder(root: Path, config: Config) -> list[Rung]:
                 continue
             timed = replace(train, steps=steps)
             rungs[name] = Rung(name, shape, size, timed, sequences_of(timed) * length)
-    refused += _beyond_the_mixture(root, config, rungs.values())
+    refused += _beyond_the_mixture(root, config, manifest, rungs.values())
     if refused:
         more = len(refused) - MAX_REFUSALS
         lines = [*refused[:MAX_REFUSALS], *([f"and {more} more"] if more > 0 else [])]
@@ -162,9 +164,10 @@ def _less_than_a_batch(name: str, train: Train, size: Dimensions, tokens: int, l
     )
 
 
-def _beyond_the_mixture(root: Path, config: Config, rungs: Iterable[Rung]) -> list[str]:
+def _beyond_the_mixture(
+    root: Path, config: Config, manifest: lineage.Manifest, rungs: Iterable[Rung]
+) -> list[str]:
     """Return why runs cannot have their tokens of the mixture."""
-    manifest = tokens_manifest(root)
     available = stocks(root, manifest, config.mixture, config.seed)
     weights = resolve_weights(config.mixture, config.subsets)
     refused = []

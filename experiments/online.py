@@ -10,7 +10,7 @@ from pathlib import Path
 from massivetext.config import Config
 
 from .exp3 import REWARD_SCALE
-from .kept_weights import even_config, identity, weights_apart
+from .kept_weights import even_config, found_by, identity
 
 METHOD = {"name": "online", "version": 1, "reward_scale": REWARD_SCALE}
 
@@ -29,12 +29,13 @@ def online(
     The configured weights play no part. Arguments, files and errors as of `doremi.doremi`, but that
     there is no reference.
     """
-    return weights_apart(
-        train_online,
+    return found_by(
+        "online",
         METHOD,
         root,
         config,
         folder,
+        runs=("",),
         workers=workers,
         like_tokens=like_tokens,
         quiet=quiet,
@@ -42,7 +43,7 @@ def online(
 
 
 def train_online(
-    root: Path, config: Config, folder: Path, like_tokens: int | None, quiet: bool
+    root: Path, config: Config, folder: Path, like_tokens: int | None
 ) -> dict[str, float]:
     """Train the proxy; return the mean of the policies, without caps.
 
@@ -58,4 +59,4 @@ def train_online(
     records = MixtureRecords(root, even, like_tokens=like_tokens)
     task = Task.open(root, even, records)
     decides = identity(root, config, like_tokens, METHOD)
-    return find_weights(folder, task, Bandit(records, config.seed), decides, quiet=quiet)
+    return find_weights(folder, task, Bandit(records, config.seed), decides)

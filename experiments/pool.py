@@ -1,11 +1,12 @@
-"""Worker processes that train proxies: started, watched, replaced when they die, never left behind.
+"""Worker processes that train: started, watched, replaced when they die, never left behind.
 
-Each is `python -m massivetext.experiments.worker`, of one thread: many small models train faster
-side by side than one after another on all threads. It takes jobs as JSON lines on its standard
-input, of which the end is its end, also when the driver was killed; what it says of them, it says
-as JSON lines on its standard output; everything else goes to the log of the run.
+Each is `python -m massivetext.experiments.worker`. Those that train proxies have one thread: many
+small models train faster side by side than one after another on all threads. A worker takes jobs as
+JSON lines on its standard input, of which the end is its end, also when the driver was killed; what
+it says of them, it says as JSON lines on its standard output; everything else goes to the log of
+the run.
 
-Proxies train on the CPU unless JAX_PLATFORMS says otherwise; then all workers share its devices.
+They train on the CPU unless JAX_PLATFORMS says otherwise; then all workers share its devices.
 """
 
 import contextlib
@@ -39,7 +40,8 @@ ERRORS = {
 }
 
 Job = dict[str, Any]
-
+# The kind of a job that is a proxy; others are methods by name (`method_run`).
+PROXY = "proxy"
 
 WAKE_SECONDS = 0.5
 
@@ -51,19 +53,22 @@ class Event(NamedTuple):
     says: dict[str, Any] | None
 
 
-def environment(compiled: Path) -> dict[str, str]:
-    """Return the environment of a worker of one thread.
+def environment(compiled: Path, threads: int = 1) -> dict[str, str]:
+    """Return the environment of a worker.
 
     Args:
       compiled: where workers keep compiled programs for one another and for later starts.
+      threads: of computation.
     """
-    single = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
+    counts = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
     flags = os.environ.get("XLA_FLAGS", "")
+    if threads == 1:
+        flags = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     return {
         "JAX_PLATFORMS": "cpu",
         **os.environ,
-        **dict.fromkeys(single, "1"),  # NPROC is XLA's
-        "XLA_FLAGS": f"{flags} --xla_cpu_multi_thread_eigen=false".strip(),
+        **dict.fromkeys(counts, str(threads)),  # NPROC is XLA's
+        "XLA_FLAGS": flags,
         "JAX_COMPILATION_CACHE_DIR": str(compiled),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -123,11 +128,16 @@ class Worker:
 
 
 def run_jobs(
-    jobs: Sequence[Job], workers: int, compiled: Path, done: Callable[[Job], None]
+    jobs: Sequence[Job],
+    workers: int,
+    compiled: Path,
+    done: Callable[[Job], None],
+    threads: int = 1,
 ) -> None:
     """Give every job to one of `workers` processes, in order; `done` hears of each that is done.
 
-    A job has a `name`, for messages, and a `folder`, where `log.txt` is written.
+    A job has a `kind` (`PROXY`, or a method's), a `name`, for messages, and a `folder`, where
+    `log.txt` is written. Each process has so many `threads`.
 
     Raises:
       MassivetextError: what a job raised; the others were stopped with a checkpoint.
@@ -137,7 +147,7 @@ def run_jobs(
     tries: dict[str, int] = {}
     events: queue.Queue[Event] = queue.Queue()
     started: list[Worker] = []
-    surroundings = environment(compiled)
+    surroundings = environment(compiled, threads)
 
     def feed(worker: Worker) -> None:
         if waiting:

@@ -19,7 +19,14 @@ from massivetext.progress import Progress, human_seconds
 
 from .pool import Job, run_jobs
 from .proxy_jobs import Proxy as Proxy
-from .proxy_jobs import finished, make_folder, make_jobs, require_trainable, tokens_trained
+from .proxy_jobs import (
+    finished,
+    make_folder,
+    make_jobs,
+    millions,
+    require_trainable,
+    tokens_trained,
+)
 
 
 @dataclass(frozen=True)
@@ -131,9 +138,5 @@ def _train(jobs: Sequence[Job], of: int, workers: int, compiled: Path, quiet: bo
             Progress.line("proxies", f"{number}/{of} {job['name']}: {told}, {spent} so far")
 
     total = sum(job["tokens"] for job in jobs)
-    with Progress("proxies", total, tokens, unit=_millions, quiet=quiet):
+    with Progress("proxies", total, tokens, unit=millions, quiet=quiet):
         run_jobs(jobs, workers, compiled, say)
-
-
-def _millions(tokens: float) -> str:
-    return f"{tokens / 1e6:,.2f} M tokens"

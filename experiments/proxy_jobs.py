@@ -19,7 +19,7 @@ from massivetext.mixture import apportion
 from massivetext.mixture_records import MixtureRecords, tokens_manifest
 from massivetext.trainer.ramp import sequences_of
 
-from .pool import Job
+from .pool import PROXY, Job
 
 # Of what a result holds and how it comes about: a change makes earlier results be trained again.
 VERSION = 1
@@ -47,18 +47,27 @@ def proxy_config(config: Config, proxy: Proxy) -> Config:
     unknown = sorted(set(proxy.weights) - set(config.subsets))
     if unknown:
         raise ConfigError(f"run {proxy.name}: there is no subset {unknown[0]!r} in the config")
-    sequences = sequences_of(proxy.train)
     given = {name: proxy.weights.get(name, 0.0) for name in config.subsets}
+    weights = sampled(given, sequences_of(proxy.train))
     try:
-        mixture = replace(
-            config.mixture,
-            weights=sampled(given, sequences),
-            stages=(),
-            tokens=sequences * config.mixture.sequence_length,
-        )
+        return replace(training_config(config, weights, proxy.train), seed=proxy.seed)
     except ValueError as error:
         raise ConfigError(f"run {proxy.name}: {error}") from error
-    return replace(config, seed=proxy.seed, mixture=mixture, train=proxy.train)
+
+
+def training_config(config: Config, weights: Mapping[str, float], train: Train) -> Config:
+    """Return the config of a run on `weights` from its first to its last token, and no longer.
+
+    Raises:
+      ValueError: the weights are none.
+    """
+    mixture = replace(
+        config.mixture,
+        weights=dict(weights),
+        stages=(),
+        tokens=sequences_of(train) * config.mixture.sequence_length,
+    )
+    return replace(config, train=train, mixture=mixture)
 
 
 def sampled(weights: Mapping[str, float], sequences: int) -> dict[str, float]:
@@ -111,6 +120,7 @@ def make_jobs(
         decides = {"seed": own.seed, "mixture": to_dict(own.mixture), "train": train}
         jobs.append(
             {
+                "kind": PROXY,
                 "name": proxy.name,
                 "folder": str((folder / proxy.name).absolute()),
                 "root": str(root.absolute()),
@@ -209,3 +219,8 @@ def tokens_trained(folder: Path) -> int:
         return 0
     found = _TOKENS.findall(tail)
     return int(found[-1]) if found else 0
+
+
+def millions(tokens: float) -> str:
+    """Return a number of tokens as progress shows it."""
+    return f"{tokens / 1e6:,.2f} M tokens"

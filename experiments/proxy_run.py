@@ -35,7 +35,7 @@ def run_proxy(job: dict[str, Any]) -> None:
     """
     folder, config, records = Path(job["folder"]), job_config(job), job_records(job)
     try:
-        trained = train(folder, config, records=records, quiet=True)
+        trained = train(folder, config, records=records, quiet=True, evaluate_before=False)
         result = _result(job, folder, config, records, trained)
     except DivergedError as error:
         result = {"failed": str(error)}

@@ -17,10 +17,11 @@ from massivetext.errors import StageError
 from massivetext.progress import Progress
 from massivetext.tuning.page import page
 
+from .caps import fit
 from .proxies import Proxy, ProxyResult, run_proxies
 from .tune_report import mixture_json, report_json, runs_csv
 from .tune_search import search
-from .tune_setup import Setup, fit, prepare
+from .tune_setup import Setup, prepare
 
 PROPOSAL = "proposal"
 _SEEDS = 1 << 63

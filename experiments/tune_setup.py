@@ -18,7 +18,9 @@ from massivetext.mixture import plan, resolve_weights
 from massivetext.mixture_records import MixtureRecords
 from massivetext.trainer.ramp import sequences_of
 from massivetext.tuning.draws import draw_mixtures, natural
-from massivetext.tuning.simplex import SMALLEST, UNITS, Simplex, within_epochs
+from massivetext.tuning.simplex import UNITS, Simplex
+
+from .caps import fit, within_run
 
 CONFIGURED, UNIFORM, NATURAL = "configured", "uniform", "natural"
 
@@ -85,11 +87,6 @@ def prepare(root: Path, config: Config) -> Setup:
     return Setup(train, tokens, simplex, objective, mixtures, adjusted, tuple(draws))
 
 
-def fit(simplex: Simplex, weights: Mapping[str, float]) -> dict[str, float]:
-    """Return the mixture within the caps that is nearest to `weights` in proportion."""
-    return simplex.round(simplex.fill(simplex.array(weights)[None])[0])
-
-
 def objective_shares(
     tune: Tune, subsets: list[str], heldout: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, float]:
@@ -142,10 +139,7 @@ def _within_epochs(root: Path, config: Config, train: Train, tokens: dict[str, i
     """
     mixture = config.mixture
     total = sequences_of(train)
-    # One unit more, so that rounding to the last digit does not go below a sequence.
-    sequences = max(1, min(total, mixture.tokens // mixture.sequence_length))
-    smallest = max(SMALLEST, (math.ceil(UNITS / sequences) + 1) / UNITS)
-    simplex = within_epochs(mixture, tokens, smallest)
+    simplex = within_run(mixture, train, tokens)
     unlimited = replace(
         mixture,
         tokens=total * mixture.sequence_length,
@@ -162,4 +156,4 @@ def _within_epochs(root: Path, config: Config, train: Train, tokens: dict[str, i
         if mixture.construction is Construction.GOPHER:
             once = min(once, Fraction(sample[name].tokens, mixture.sequence_length))
         caps.append(min(cap, Fraction(math.floor(limit * once), total)))
-    return Simplex(simplex.names, tuple(caps), smallest)
+    return Simplex(simplex.names, tuple(caps), simplex.smallest)

@@ -148,7 +148,7 @@ class _Run:
 
 
 def find_weights(
-    folder: Path, task: Task, method: Method, identity: dict[str, Any], *, quiet: bool
+    folder: Path, task: Task, method: Method, identity: dict[str, Any]
 ) -> dict[str, float]:
     """Train `task` as `method` says, or continue; return the mean of the weights over all steps.
 
@@ -173,7 +173,7 @@ def find_weights(
         run = _Run(task, method, checkpoints)
         step = make_group_step(plan, task.size, task.mesh, method.weigh)
         with Metrics(
-            folder, plan.steps, task.tokens, done=run.step, size=run.log_bytes, quiet=quiet
+            folder, plan.steps, task.tokens, done=run.step, size=run.log_bytes, quiet=True
         ) as metrics:
             while run.step < plan.steps:
                 size = batch_size(plan, run.sequences)

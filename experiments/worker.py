@@ -1,4 +1,4 @@
-"""A worker process of `pool`: trains the runs that it is given, one after another.
+"""A worker process of `pool`: does the jobs that it is given, one after another.
 
 It lives for many runs, so what is imported, and what JAX has set up, serves them all.
 """
@@ -17,6 +17,8 @@ from typing import Any
 
 from massivetext.errors import MassivetextError
 
+from .pool import PROXY
+
 # To save a checkpoint, once the driver has gone.
 GRACE_SECONDS = 20.0
 
@@ -26,6 +28,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self.busy = threading.Event()
+        self._ended = threading.Event()
         self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -35,19 +38,34 @@ class Jobs:
     def __next__(self) -> dict[str, Any]:
         self.busy.clear()
         job = self._jobs.get()
-        if job is None:
+        # Either this thread sees the end, or the one that listens sees that there is a run to stop.
+        self.busy.set()
+        if job is None or self._ended.is_set():
+            self.busy.clear()
             raise StopIteration
         return job
 
     def _listen(self) -> None:
         for line in sys.stdin:
-            self.busy.set()
             self._jobs.put(json.loads(line))
+        self._ended.set()
         self._jobs.put(None)
         if self.busy.is_set():
             os.kill(os.getpid(), signal.SIGTERM)  # training saves a checkpoint and stops
             time.sleep(GRACE_SECONDS)
             os._exit(1)
+
+
+def _run(job: dict[str, Any]) -> None:
+    # JAX, here and not above: a worker that cannot import it says so in a log.
+    if job["kind"] == PROXY:
+        from .proxy_run import run_proxy
+
+        run_proxy(job)
+    else:
+        from .method_run import run_method
+
+        run_method(job)
 
 
 def main() -> None:
@@ -62,10 +80,7 @@ def main() -> None:
             os.dup2(file.fileno(), 2)
         answer: dict[str, str] = {"done": job["name"]}
         try:
-            # JAX, here and not above: a worker that cannot import it says so in a log.
-            from .proxy_run import run_proxy
-
-            run_proxy(job)
+            _run(job)
         except MassivetextError as error:
             traceback.print_exc()
             answer = {"error": type(error).__name__, "why": str(error)}

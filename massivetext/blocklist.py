@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .errors import ConfigError
+from .storage import location, open_binary
 from .unicode import CODE_POINTS, PUNCTUATION, REPLACEMENT, SPACE, classes
 
 # The longest name that can be looked up (RFC 1035, section 2.3.4).
@@ -96,7 +97,7 @@ def _blocks(path: str | Path) -> Iterator[tuple[int, pa.Array]]:
     number = 1
     rest = b""
     try:
-        with open(path, "rb") as file:
+        with open_binary(location(path)) as file:
             rest = file.read(3).removeprefix(b"\xef\xbb\xbf")
             while block := file.read(_BLOCK_BYTES):
                 whole, line_feed, rest = (rest + block).rpartition(b"\n")

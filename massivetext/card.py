@@ -1,13 +1,13 @@
 """The data card: what every stage kept and dropped, gathered from the manifests."""
 
-from pathlib import Path
 from typing import Any
 
 from . import lineage
 from .progress import human_bytes
+from .storage import Location
 
 
-def card(root: Path) -> dict[str, Any]:
+def card(root: Location) -> dict[str, Any]:
     """Return the card of a dataset: per subset the documents and bytes that each stage leaves,
     what each rule dropped, tokens and epochs. Stages that have not run, or not since an earlier
     one changed, are absent."""

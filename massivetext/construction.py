@@ -16,7 +16,6 @@ Any sequence of any epoch is computed on its own. Memory: 16 bytes a block, and 
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +26,7 @@ from .errors import VerifyError
 from .mixture_plan import Stock
 from .permutation import Permutation, mix, round_keys
 from .pieces import cut
+from .storage import Location
 from .tokens import TokenStore, sequence_numbers
 
 # Documents that are permuted together. More of them cost more time for each sequence, whose
@@ -63,7 +63,9 @@ def open_sequences(
     return Packed(store, length)
 
 
-def stocks(root: Path, tokens: Mapping[str, Any], mixture: Mixture, seed: int) -> dict[str, Stock]:
+def stocks(
+    root: Location, tokens: Mapping[str, Any], mixture: Mixture, seed: int
+) -> dict[str, Stock]:
     """Return what each subset of the token stores below `root` holds for the construction.
 
     Args:

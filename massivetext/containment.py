@@ -15,14 +15,15 @@ average: each is then in more than the square root of N documents, which no test
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numba import njit
 
+from .mapped import map_array, save_array
 from .overlap import Scores, Tally, mark
 from .overlap_hits import Hits
 from .overlap_index import Index
+from .storage import Location
 
 # Weights are whole multiples of 2**-20: sums are exact, so no order of addition can change them.
 ONE = 1 << 20
@@ -40,16 +41,14 @@ class Weights:
     template: np.ndarray
     totals: np.ndarray
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Location) -> None:
         """Write the weights below `folder`, for workers to map into memory with `open`."""
-        folder.mkdir(parents=True, exist_ok=True)
         for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+            save_array(folder / f"{name}.npy", getattr(self, name))
 
     @staticmethod
-    def open(folder: Path) -> "Weights":
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
-        return Weights(*(np.asarray(array) for array in arrays))
+    def open(folder: Location) -> "Weights":
+        return Weights(*(map_array(folder / f"{name}.npy") for name in _ARRAYS))
 
     def too_common(self, index: Index) -> np.ndarray:
         """bool [items]: long enough to be looked for, but template or common n-grams."""

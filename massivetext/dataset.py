@@ -15,7 +15,7 @@ Layout (DESIGN: every stage materialised, evidence beside it):
     manifests/<stage>.json        what each stage depends on, counted and wrote
 
 A file appears under its name only when it is whole: it is written as `.name.tmp-<pid>`, flushed to
-the disk and renamed.
+the disk and renamed. On an object store it is one upload, which ends or leaves nothing.
 """
 
 import fcntl
@@ -26,12 +26,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from . import storage
+from .claim import claimed_on_store
 from .errors import ConfigError, StageError
+from .storage import Location
 
 ROW_GROUP_BYTES = 32 << 20
 
@@ -82,8 +85,13 @@ class HashingFile:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[HashingFile]:
+def atomic_file(path: Location) -> Iterator[HashingFile]:
     """Write `path` under a temporary name; rename it when the block ends without an error."""
+    if storage.is_remote(path):
+        with storage.upload(path) as raw:
+            yield HashingFile(raw)
+        return
+    path = cast(Path, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
@@ -102,15 +110,19 @@ def atomic_file(path: Path) -> Iterator[HashingFile]:
 
 
 @contextmanager
-def claimed(root: Path) -> Iterator[None]:
+def claimed(root: Location) -> Iterator[None]:
     """Hold the output folder for one run.
 
     Raises:
       ConfigError: the folder cannot be written, or another run holds it.
     """
+    if storage.is_remote(root):
+        with claimed_on_store(root):
+            yield
+        return
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = open(root / ".lock", "w")  # noqa: SIM115 - held for the whole block
+        lock = open(str(root / ".lock"), "w")  # noqa: SIM115 - held for the whole block
     except OSError as error:
         raise ConfigError(f"output {root} cannot be written: {error.strerror}") from error
     with lock:
@@ -121,21 +133,28 @@ def claimed(root: Path) -> Iterator[None]:
         yield
 
 
-def remove_temporary(root: Path) -> None:
+def remove_temporary(root: Location) -> None:
     """Remove what writers that were killed have left below `root`. No writer may be at work."""
+    if storage.is_remote(root):
+        return  # an upload that was not finished has no name
     for path in root.rglob(".*.tmp-*"):
         path.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Location, value: Any) -> None:
     """Write `value` as canonical, readable JSON, atomically."""
     with atomic_file(path) as out:
         out.write((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Location) -> Any:
+    return parse_json(storage.read_bytes(path), path)
+
+
+def parse_json(content: bytes, path: Location) -> Any:
+    """Return the value that is written at `path` as `content`."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(content)
     except json.JSONDecodeError as error:
         raise StageError(f"{path} is not valid JSON ({error}); delete it and run again") from error
 
@@ -147,7 +166,7 @@ class ParquetFile:
     same batches give the same bytes.
     """
 
-    def __init__(self, root: Path, relative: str, schema: pa.Schema):
+    def __init__(self, root: Location, relative: str, schema: pa.Schema):
         self.root = root
         self.relative = relative
         self.schema = schema
@@ -200,9 +219,38 @@ class ParquetFile:
             )
 
 
-def sha256_file(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def open_parquet(path: Location) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file for reading: mapped into memory, or by requests for parts of an object.
+
+    Raises:
+      OSError: it cannot be read; names the path.
+    """
+    if not storage.is_remote(path):
+        with pq.ParquetFile(path, memory_map=True) as file:
+            yield file
+        return
+    with storage.open_binary(path) as raw, pq.ParquetFile(raw) as file:
+        yield file
+
+
+def read_table(path: Location, columns: list[str] | None = None) -> pa.Table:
+    """Return columns of a Parquet file; raises as `open_parquet`."""
+    if not storage.is_remote(path):
+        return pq.read_table(path, columns=columns)
+    with open_parquet(path) as file:
+        return file.read(columns).select(columns) if columns else file.read()
+
+
+def sha256_file(path: Location) -> str:
+    if not storage.is_remote(path):
+        with open(cast(Path, path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with storage.open_binary(path) as file:
+        while piece := file.read(storage.BLOCK_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def sha256_json(value: Any) -> str:

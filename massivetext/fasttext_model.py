@@ -28,6 +28,7 @@ from .fasttext_dictionary import (
 )
 from .fasttext_matrix import CENTROIDS, Matrix, unpack
 from .quality import readonly
+from .storage import local_copy, location
 
 LABEL_PREFIX = "__label__"
 
@@ -96,7 +97,7 @@ def read_model(path: str | Path) -> Model:
         or is a model of word vectors without labels.
     """
     try:
-        with open(path, "rb") as file:
+        with local_copy(location(path)) as copy, open(copy, "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise ConfigError(f"fastText model {path}: {error.strerror}; correct the path") from error

@@ -5,11 +5,11 @@ but of other documents. They are stale until the build goes on.
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from .dataset import read_json, sha256_json
 from .errors import ConfigError, nearest
+from .storage import Location, exists
 
 Manifest = dict[str, Any]
 
@@ -39,12 +39,12 @@ def tokens_identity(manifest: Manifest) -> str:
     return sha256_json({k: v for k, v in manifest.items() if k not in ("key", "depends")})
 
 
-def load(root: Path) -> dict[str, Manifest]:
+def load(root: Location) -> dict[str, Manifest]:
     """Return the manifests of the finished stages, in the order of the build."""
     return {
         stage: read_json(path)
         for stage in UPSTREAM
-        if (path := root / "manifests" / f"{stage}.json").exists()
+        if exists(path := root / "manifests" / f"{stage}.json")
     }
 
 
@@ -60,7 +60,7 @@ def stale(manifests: dict[str, Manifest]) -> list[str]:
     return found
 
 
-def fresh_tokens(root: Path, subsets: Iterable[str]) -> Manifest | None:
+def fresh_tokens(root: Location, subsets: Iterable[str]) -> Manifest | None:
     """Return the manifest of the token stores; None when there are none yet.
 
     Raises:

@@ -11,7 +11,6 @@ would repeat the whole.
 
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from .mixture_plan import MixturePlan, Stock
 from .order import make_order
 from .permutation import Permutation, epoch_order
 from .record_files import Records
+from .storage import Location, exists
 from .tokens import HELDOUT, TokenStore
 
 Integers = npt.NDArray[np.int64]
@@ -58,11 +58,11 @@ class MixtureRecords:
 
     def __init__(
         self,
-        root: Path,
+        root: Location,
         config: Config,
         *,
         like_tokens: int | None = None,
-        heldout_root: Path | None = None,
+        heldout_root: Location | None = None,
     ):
         mixture = config.mixture
         self.folder = root / "tokens"
@@ -212,20 +212,20 @@ class HeldOutStore:
         )
 
 
-def tokens_manifest(root: Path) -> dict[str, Any]:
+def tokens_manifest(root: Location) -> dict[str, Any]:
     """Return the manifest of the stage `tokens` of the build in `root`.
 
     Raises:
       InputError: there is none.
     """
     path = root / "manifests" / "tokens.json"
-    if not path.exists():
+    if not exists(path):
         raise InputError(f"no token stores in {root} ({path} is missing); run massivetext tokenize")
     manifest: dict[str, Any] = read_json(path)
     return manifest
 
 
-def _require_same_tokenizer(tokens: dict[str, Any], held: dict[str, Any], root: Path) -> None:
+def _require_same_tokenizer(tokens: dict[str, Any], held: dict[str, Any], root: Location) -> None:
     if tokens["tokenizer_sha256"] != held["tokenizer_sha256"]:
         raise InputError(
             f"the held-out documents of {root} were made with another tokenizer than the tokens to "

@@ -8,14 +8,15 @@ the hash of its first `MIN_WORDS` words, so that text is scanned for one length 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 
 from .document import text_buffers
+from .mapped import arrow_file, map_array, open_arrow, save_array
 from .shingles import normalise, shingle_normalised, sort_unique
+from .storage import Location
 from .test_sets import Item
 
 # The shortest test document that is looked for inside others: fewer words are common phrases.
@@ -94,24 +95,17 @@ class Index:
         """Bytes of all arrays: what a worker maps into memory."""
         return sum(getattr(self, name).nbytes for name in _ARRAYS) + int(self.names.nbytes)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Location) -> None:
         """Write the index below `folder`, for workers to map into memory with `open`."""
-        folder.mkdir(parents=True, exist_ok=True)
         for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
-        path = str(folder / "names.arrow")
-        with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, self.names.schema) as writer:
+            save_array(folder / f"{name}.npy", getattr(self, name))
+        with arrow_file(folder / "names.arrow", self.names.schema) as writer:
             writer.write_table(self.names)
 
     @staticmethod
-    def open(folder: Path, ngram: int) -> "Index":
-        def array(name: str) -> np.ndarray:
-            path = folder / f"{name}.npy"
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-
-        with pa.memory_map(str(folder / "names.arrow")) as file:
-            names = pa.ipc.open_file(file).read_all()
-        arrays = {name: array(name) for name in _ARRAYS}
+    def open(folder: Location, ngram: int) -> "Index":
+        names = open_arrow(folder / "names.arrow").read_all()
+        arrays = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
         return Index(ngram, names=names, set_names=_set_names(names), **arrays)
 
 

@@ -1,9 +1,10 @@
 """Fixed-width records over files, read as one array: record k lies at a computable offset."""
 
+import errno
 import mmap
 import operator
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from .errors import InputError
+from .range_reads import ReadAhead
+from .storage import Location, is_remote, sizes
+from .store_errors import reason
 from .tfrecord import Bytes, Columns, Integers, Layout, Tokens
 
 # A map keeps its file open, and a process may usually have 1,024 open.
@@ -35,7 +39,8 @@ class Records(NamedTuple):
 class RecordFiles:
     """Fixed-width records spread over files, read as one array.
 
-    Processes that are started with it open the files anew.
+    Local files are mapped, those of an object store read by ranges. Processes that are started with
+    it open the files anew.
 
     Args:
       files: (path, number of records) of each file, in order.
@@ -49,7 +54,7 @@ class RecordFiles:
 
     def __init__(
         self,
-        files: Sequence[tuple[Path, int]],
+        files: Sequence[tuple[Location, int]],
         record: Layout,
         subset_tokens: Integers,
         vocab_size: int,
@@ -61,15 +66,23 @@ class RecordFiles:
         self._subset_tokens = subset_tokens
         self._vocab_size = vocab_size
         self._check = check
+        self._prepare()
+        for file, size in enumerate(self._sizes()):
+            self._check_size(file, size)
+
+    def _prepare(self) -> None:
         self._map = lru_cache(OPEN_FILES)(self._open_map)
-        for file in range(len(files)):
-            self._check_size(file)
+        remote = any(map(is_remote, self.paths))
+        bounds = [start * self.record.record_bytes for start in self.starts]
+        self._stream = ReadAhead(self.paths, bounds) if remote else None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_map"}
+        made = ("_map", "_stream")
+        return {name: value for name, value in vars(self).items() if name not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _map=lru_cache(OPEN_FILES)(self._open_map))
+        vars(self).update(state)
+        self._prepare()
 
     def __len__(self) -> int:
         return self.starts[-1]
@@ -103,6 +116,9 @@ class RecordFiles:
     def framed(self, file: int, first: int, count: int) -> Bytes:
         """Return `count` records of one file from `first` on as they lie there, not copied."""
         size = self.record.record_bytes
+        if self._stream is not None:
+            begin = self.starts[file] + first
+            return self._stream.read(begin * size, (begin + count) * size)
         return self._map(file)[first * size : (first + count) * size]
 
     def read(self, start: int, stop: int) -> Records:
@@ -180,21 +196,37 @@ class RecordFiles:
 
     def _open_map(self, file: int) -> Bytes:
         # The file may have changed since it was opened, and a map beyond its end kills the process.
-        self._check_size(file)
+        self._check_size(file, _size(self.paths[file]))
         with self.paths[file].open("rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         return np.frombuffer(mapped, np.uint8)
 
-    def _check_size(self, file: int) -> None:
-        path, first, end = self.paths[file], self.starts[file], self.starts[file + 1]
-        width = self.record.record_bytes
+    def _sizes(self) -> Iterator[int | OSError]:
+        """Yield the size of each file, or why it is not known."""
+        if self._stream is None:
+            yield from map(_size, self.paths)
+            return
+        # Listed by folder: to ask for each of ten thousand shards would take minutes.
+        folders = {path.parent for path in self.paths}
         try:
-            size = path.stat().st_size
+            found = {
+                folder / name: size for folder in folders for name, size in sizes(folder).items()
+            }
         except OSError as error:
             raise InputError(
-                f"{path} is missing ({error.strerror}), with the records {first:,} to {end - 1:,} "
-                "of all; run massivetext mix again"
+                f"{self.paths[0].parent} cannot be listed ({reason(error)})"
             ) from error
+        missing = FileNotFoundError(errno.ENOENT, "it is not in the store")
+        yield from (found.get(path, missing) for path in self.paths)
+
+    def _check_size(self, file: int, size: int | OSError) -> None:
+        path, first, end = self.paths[file], self.starts[file], self.starts[file + 1]
+        width = self.record.record_bytes
+        if isinstance(size, OSError):
+            raise InputError(
+                f"{path} is missing ({size.strerror}), with the records {first:,} to {end - 1:,} "
+                "of all; run massivetext mix again"
+            ) from size
         if size != (end - first) * width:
             whole, left = divmod(size, width)
             raise InputError(
@@ -203,6 +235,13 @@ class RecordFiles:
                 + (f", then {left} bytes at byte {whole * width:,}" if left else "")
                 + "; delete it and run massivetext mix again"
             )
+
+
+def _size(path: Location) -> int | OSError:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        return error
 
 
 def share(batch_size: int, shard: int, num_shards: int) -> range:

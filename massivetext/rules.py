@@ -250,13 +250,15 @@ def _judge(rule: Rule, signals: Mapping[str, np.ndarray], config: Config) -> _Ve
         limit = limits(_measured(signals, "classifier_draw"), section.pareto)
         return _Verdict(values < limit, values, limit)
 
-    fields = {Rule.UNSAFE: "max_probability", Rule.CLASSIFIER: "min_probability"}
-    field = fields.get(rule, str(rule))
-    limit = getattr(section, field)
+    limit = getattr(section, threshold_field(rule))
+    return _Verdict(fails(rule, values, limit), values, np.full(len(values), float(limit)))
+
+
+def fails(rule: Rule, values: np.ndarray, limit: float) -> np.ndarray:
+    """Return which of n measured values a rule with the threshold `limit` drops, bool (n,)."""
     # Compared as the signal is stored: the float32 nearest to 0.65 is not less than 0.65.
     bound = np.float32(limit) if values.dtype == np.float32 else limit
-    bad = values < bound if field.startswith("min_") else values > bound
-    return _Verdict(bad, values, np.full(len(values), float(limit)))
+    return values < bound if threshold_field(rule).startswith("min_") else values > bound
 
 
 def _measured(signals: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from .classifier import LABEL_PREFIX, Classifier
 from .document import text_buffers
 from .errors import ConfigError, nearest
 from .quality import readonly
+from .storage import location, read_bytes
 from .unicode import PUNCTUATION, SPACE, classes, decode
 from .words import combine, mix, skip_space
 
@@ -91,7 +92,8 @@ class WordList:
           ConfigError: the file is missing, not UTF-8 or empty, or a phrase is too long.
         """
         try:
-            text = Path(path).read_text("utf-8-sig")
+            text = read_bytes(location(path)).decode("utf-8-sig")
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"word list {path} cannot be read: {error}") from error
         try:

@@ -5,11 +5,12 @@ says twice must be the same. `verify` proves the rest.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
-from .dataset import read_json
+from .dataset import parse_json
 from .errors import InputError, StageError
+from .storage import Location, read_bytes
+from .store_errors import reason
 from .tfrecord import layout
 
 FORMAT = "massivetext-shards"
@@ -32,19 +33,21 @@ HELDOUT_KEYS = {
 }
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Location) -> dict[str, Any]:
     """Return the manifest at `path`.
 
     Raises:
       InputError: there is none, it is of another format or version, a key is missing or not of its
         type, or two parts of it contradict each other; names the file and the key.
     """
-    if not path.is_file():
+    try:
+        manifest = parse_json(read_bytes(path), path)
+    except FileNotFoundError as error:
         raise InputError(
             f"no shards in {path.parent}: {path} is missing; run massivetext mix first"
-        )
-    try:
-        manifest = read_json(path)
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason(error)})") from error
     except (StageError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid JSON; run massivetext mix again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -58,7 +61,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check(path: Path, manifest: dict[str, Any]) -> None:
+def _check(path: Location, manifest: dict[str, Any]) -> None:
     _check_keys(path, "", manifest, KEYS)
     length, dtype = manifest["sequence_length"], manifest["dtype"]
     if length < 1 or dtype not in DTYPES:
@@ -89,7 +92,7 @@ def _check(path: Path, manifest: dict[str, Any]) -> None:
         _refuse(path, f"its files hold {records} records; sequences is {manifest['sequences']}")
 
 
-def _check_keys(path: Path, where: str, values: Any, keys: Mapping[str, type]) -> None:
+def _check_keys(path: Location, where: str, values: Any, keys: Mapping[str, type]) -> None:
     if not isinstance(values, dict):
         _refuse(path, f"{where.rstrip('.')} is not an object")
     for key, kind in keys.items():
@@ -101,7 +104,7 @@ def _check_keys(path: Path, where: str, values: Any, keys: Mapping[str, type]) -
 
 
 def _check_file(
-    path: Path, where: str, entry: Mapping[str, Any], size: int, listed: set[str]
+    path: Location, where: str, entry: Mapping[str, Any], size: int, listed: set[str]
 ) -> None:
     if entry["bytes"] != size:
         _refuse(
@@ -112,7 +115,7 @@ def _check_file(
     listed.add(entry["path"])
 
 
-def _refuse(path: Path, what: str) -> NoReturn:
+def _refuse(path: Location, what: str) -> NoReturn:
     raise InputError(
         f"{path}: {what}; it changed after it was written: restore it or run massivetext mix again"
     )

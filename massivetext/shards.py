@@ -5,10 +5,10 @@
     shards.open("out/shards/manifest.json")[k]  # tokens of record k
 
 `manifest.json` says everything about a folder of shards; `docs/shards.md` gives the format to the
-byte. Files are memory-mapped, so opening costs nothing and any number of processes may read.
+byte. Files are memory-mapped, so opening costs nothing and any number of processes may read; of an
+object store, `shards.open("s3://bucket/out/shards")`, only the records that are read are fetched.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from .record_files import Records as Records
 from .shard_manifest import FORMAT as FORMAT
 from .shard_manifest import VERSION as VERSION
 from .shard_manifest import read_manifest
+from .storage import Location, is_remote, location
 from .tfrecord import layout
 
 MANIFEST = "manifest.json"
@@ -52,10 +53,11 @@ class Shards(RecordFiles):
       heldout_names: subsets that have held-out records.
     """
 
-    def __init__(self, manifest: Path | str, check: bool = True):
-        path = Path(manifest)
-        if not path.is_file() and path.name != MANIFEST:
-            path /= MANIFEST
+    def __init__(self, manifest: Location | str, check: bool = True):
+        path = location(manifest)
+        # What an object store calls a file, and what a folder, is told by names alone.
+        if not (path.suffix == ".json" if is_remote(path) else path.is_file()):
+            path = path if path.name == MANIFEST else path / MANIFEST
         self.folder = path.parent
         self.manifest = read_manifest(path)
         self.sequence_length: int = self.manifest["sequence_length"]
@@ -68,7 +70,7 @@ class Shards(RecordFiles):
         super().__init__(files, record, np.array(tokens, np.int64), vocab_size, check)
 
     @classmethod
-    def open(cls, manifest: Path | str, check: bool = True) -> "Shards":
+    def open(cls, manifest: Location | str, check: bool = True) -> "Shards":
         """Open shards; see `open`."""
         return cls(manifest, check)
 
@@ -90,7 +92,7 @@ class Shards(RecordFiles):
         return HeldOut(self, entries[subset])
 
 
-def open(manifest: Path | str, check: bool = True) -> Shards:
+def open(manifest: Location | str, check: bool = True) -> Shards:
     """Open the shards of a `manifest.json`, or of the folder that it lies in.
 
     Args:

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import store_glob
 from .errors import ConfigError, InputError
 from .readers.jsonl import lines
 from .readers.stream import DamagedError, Stream
+from .storage import is_remote
+from .store_errors import reason
 
 _JSON = (".jsonl", ".json", ".ndjson")
 _COMPRESSED = (".gz", ".bz2", ".zst")
@@ -34,14 +37,22 @@ def expand(patterns: Sequence[str]) -> list[str]:
     """
     found: dict[str, str] = {}
     for pattern in patterns:
-        matches = [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]
-        if not matches and Path(pattern).is_file():
-            matches = [pattern]
+        matches = _matches(pattern)
         if not matches:
             raise ConfigError(f"{pattern!r} matches no file; correct the path or take it out")
         for path in matches:
-            found.setdefault(os.path.abspath(path), path)
+            found.setdefault(path if is_remote(path) else os.path.abspath(path), path)
     return sorted(found.values())
+
+
+def _matches(pattern: str) -> list[str]:
+    if is_remote(pattern):
+        try:
+            return [match.path for match in store_glob.find(pattern) if not match.inside]
+        except OSError as error:
+            raise ConfigError(f"{pattern!r} cannot be listed: {reason(error)}") from error
+    matches = [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]
+    return matches or ([pattern] if Path(pattern).is_file() else [])
 
 
 def _is_json(path: str) -> bool:

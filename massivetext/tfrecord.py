@@ -9,7 +9,6 @@ reads, so that all records of a file have one width and one layout: `docs/shards
 
 import struct
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import google_crc32c
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from .errors import InputError
 from .record_kernels import PROBLEMS, VARINT_BYTES, decode_records, encode_records
+from .storage import Location
 
 MAX_INTEGER = 2 ** (7 * VARINT_BYTES) - 1
 MAX_VOCAB_SIZE = 2**32
@@ -120,7 +120,12 @@ class Layout:
         return records
 
     def decode(
-        self, records: Bytes, path: Path, first: int, check: bool, vocab_size: int = MAX_VOCAB_SIZE
+        self,
+        records: Bytes,
+        path: Location,
+        first: int,
+        check: bool,
+        vocab_size: int = MAX_VOCAB_SIZE,
     ) -> Columns:
         """Return what stands in framed records, copied.
 

@@ -10,10 +10,10 @@ the context of the first token. Sequence i of length L is `stream[i * L : i * L 
 neighbours share one token, so in an epoch every stored token is a target exactly once.
 """
 
+import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ import numpy.typing as npt
 
 from .errors import ConfigError, VerifyError, nearest
 from .pieces import cut, read_pieces
+from .range_reads import gather_ranges, read_range
+from .storage import Location, is_remote, sizes
+from .store_errors import reason
 
 HELDOUT = "heldout/"
 # Of all stores of a process, which may usually have 1,024 files open. The files of one gathering
@@ -64,7 +67,7 @@ class TokenStore:
       dtype, eos_id, pad_id: of the tokens.
     """
 
-    def __init__(self, root: Path, entry: Mapping[str, Any], manifest: Mapping[str, Any]):
+    def __init__(self, root: Location, entry: Mapping[str, Any], manifest: Mapping[str, Any]):
         self.documents: int = entry["documents"]
         self.text_bytes: int = entry["text_bytes"]
         self.dtype = np.dtype(manifest["dtype"]).newbyteorder("<")
@@ -72,8 +75,9 @@ class TokenStore:
         self.pad_id: int = manifest["pad_id"]
         self._root = root
         self._parts = [part for part in entry["parts"] if part["tokens"]]
+        self._listed = _listed_sizes(root, self._parts)
         self._files = [
-            _File(root / part["path"], part["tokens"], self.dtype.itemsize) for part in self._parts
+            self._file(root / part["path"], part["tokens"], self.dtype) for part in self._parts
         ]
         self._ends = np.cumsum([0, *(part["tokens"] for part in self._parts)])
         self._document_starts = np.cumsum([0, *(part["documents"] for part in self._parts)])
@@ -84,7 +88,7 @@ class TokenStore:
             )
 
     @classmethod
-    def open(cls, root: Path, name: str, manifest: Mapping[str, Any]) -> "TokenStore":
+    def open(cls, root: Location, name: str, manifest: Mapping[str, Any]) -> "TokenStore":
         """Open the store of a subset, or of its held-out documents as `heldout/<subset>`.
 
         Raises:
@@ -189,6 +193,11 @@ class TokenStore:
         to: Integers,
     ) -> None:
         """Read the bytes [begin, end) of each piece's part to the byte `to` of `out`."""
+        if is_remote(self._root):
+            gather_ranges(
+                [file.path for file in self._files], part, begin, end, out.view(np.uint8), to
+            )
+            return
         files = [self._files[number].open() for number in parts]
         numbers = np.array([file.number for file in files], np.int32)
         numbers = numbers[np.searchsorted(parts, part)]
@@ -204,28 +213,54 @@ class TokenStore:
     def _read_documents(self, i: int, start: int, stop: int) -> np.ndarray:
         path = (self._root / self._parts[i]["path"]).with_suffix(".documents")
         ends = np.dtype("<u8")
-        _File(path, self._parts[i]["documents"], ends.itemsize)
+        self._file(path, self._parts[i]["documents"], ends)
+        if is_remote(path):
+            return np.frombuffer(
+                read_range(path, start * ends.itemsize, stop * ends.itemsize), ends
+            )
         return np.fromfile(path, ends, stop - start, offset=start * ends.itemsize)
+
+    def _file(self, path: Location, count: int, dtype: np.dtype[Any]) -> "_File":
+        return _File(path, count, dtype.itemsize, self._listed.get(path))
+
+
+def _listed_sizes(root: Location, parts: Sequence[Mapping[str, Any]]) -> dict[Location, int]:
+    """Return the sizes of the files of parts on an object store, which has them by the folder;
+    nothing of a disk, where asking for each costs nothing."""
+    if not is_remote(root):
+        return {}
+    folders = {(root / part["path"]).parent for part in parts}
+    try:
+        return {folder / name: size for folder in folders for name, size in sizes(folder).items()}
+    except OSError as error:
+        raise VerifyError(f"{root} cannot be listed ({reason(error)})") from error
 
 
 class _File:
-    """A file of `count` integers of `width` bytes, opened when it is needed."""
+    """A file of `count` integers of `width` bytes, opened when it is needed.
 
-    def __init__(self, path: Path, count: int, width: int):
+    Args:
+      listed: its size, where it is known.
+    """
+
+    def __init__(self, path: Location, count: int, width: int, listed: int | None = None):
         self.path = path
         try:
-            found = path.stat()
+            found = None if is_remote(path) else path.stat()
+            size = listed if found is None else found.st_size
+            if size is None:
+                raise FileNotFoundError(errno.ENOENT, "it is not in the store")
         except OSError as error:
             raise VerifyError(
                 f"{path}: {error.strerror}; delete manifests/tokens.json and build again"
             ) from error
-        if found.st_size != count * width:
+        if size != count * width:
             raise VerifyError(
-                f"{path} has {found.st_size} bytes, expected {count * width} ({count} integers of "
+                f"{path} has {size} bytes, expected {count * width} ({count} integers of "
                 f"{width} bytes); delete manifests/tokens.json and build again"
             )
         # Another file may come to have this name.
-        self._identity = found.st_dev, found.st_ino, found.st_mtime_ns
+        self._identity = (found.st_dev, found.st_ino, found.st_mtime_ns) if found else (0, 0, 0)
 
     def open(self) -> "_Descriptor":
         return _open(self.path, self._identity)
@@ -242,5 +277,5 @@ class _Descriptor:
 
 
 @lru_cache(OPEN_FILES)
-def _open(path: Path, identity: tuple[int, int, int]) -> _Descriptor:
-    return _Descriptor(os.open(path, os.O_RDONLY))
+def _open(path: Location, identity: tuple[int, int, int]) -> _Descriptor:
+    return _Descriptor(os.open(str(path), os.O_RDONLY))

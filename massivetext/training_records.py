@@ -3,10 +3,10 @@
 `Shards` reads them from files; `MixtureRecords` computes them from token stores.
 """
 
-from pathlib import Path
 from typing import Any, Protocol
 
 from .record_files import Records
+from .storage import Location
 
 
 class RecordReader(Protocol):
@@ -36,7 +36,7 @@ class TrainingRecords(RecordReader, Protocol):
         is the identity of the records: a run continues only on the same.
     """
 
-    folder: Path
+    folder: Location
     manifest: dict[str, Any]
     sequence_length: int
 

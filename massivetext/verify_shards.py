@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -14,6 +13,7 @@ from .mixture_plan import MixturePlan, Stock
 from .order import Order, make_order
 from .progress import Progress
 from .shards import HeldOut, RecordFiles, Records, Shards
+from .storage import Location, location, sizes
 from .stored import StoredSequences
 
 CHUNK_RECORDS = 4096
@@ -27,7 +27,7 @@ _PROBLEMS = {
 
 
 def verify(
-    folder: Path | str, *, quiet: bool = False, tokens: Mapping[str, Any] | None = None
+    folder: Location | str, *, quiet: bool = False, tokens: Mapping[str, Any] | None = None
 ) -> Iterator[str]:
     """Prove the shards in `folder` against their manifest; yield a line for each proof.
 
@@ -42,7 +42,7 @@ def verify(
     Raises:
       VerifyError: the first thing that is wrong, with file and record where it has one.
     """
-    folder = Path(folder)
+    folder = location(folder)
     try:
         shards = Shards.open(folder)
         heldout = {name: shards.heldout(name) for name in shards.heldout_names}
@@ -120,8 +120,9 @@ def _stock(entry: dict[str, Any], length: int) -> Stock:
 
 def _check_no_others(shards: Shards, heldout: dict[str, HeldOut]) -> None:
     listed = {path for files in (shards, *heldout.values()) for path in files.paths}
-    for path in sorted(shards.folder.rglob("*.tfrecord")):
-        if path not in listed:
+    found = (shards.folder / name for name in sorted(sizes(shards.folder)))
+    for path in found:
+        if path.name.endswith(".tfrecord") and path not in listed:
             raise VerifyError(
                 f"{path} is not in the manifest; a *.tfrecord reader would train on it: delete it"
             )

@@ -1,13 +1,15 @@
 """The driver: every stage in order, each materialised, up to the one asked for."""
 
-import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from massivetext.card import card
 from massivetext.config import Config
 from massivetext.config_file import to_yaml
 from massivetext.dataset import atomic_file, claimed, remove_temporary, write_json
+from massivetext.scratch import disk_full
+from massivetext.storage import remove_tree
 
 from . import clean, deduplicate, documents, measure, mix, overlap, spans, tokenise
 from .stage import Context
@@ -18,19 +20,37 @@ def build(context: Context, config: Config, until: str = "shards") -> dict[str, 
 
     Returns:
       The manifests by stage name.
+
+    Raises:
+      DiskFullError: a disk is full: tells which and what to do. Running again continues.
     """
     manifests: dict[str, dict[str, Any]] = {}
-    with claimed(context.root):
+    with claimed(context.root), _explained():
         remove_temporary(context.root)
-        with atomic_file(context.root / "config.yaml") as out:
-            out.write(to_yaml(config).encode())
-        for stage, manifest in _stages(context, config):
-            manifests[stage] = manifest
-            if stage == until:
-                break
-        write_json(context.root / "card.json", card(context.root))
-        shutil.rmtree(context.root / ".work", ignore_errors=True)
+        try:
+            with atomic_file(context.root / "config.yaml") as out:
+                out.write(to_yaml(config).encode())
+            for stage, manifest in _stages(context, config):
+                manifests[stage] = manifest
+                if stage == until:
+                    break
+            write_json(context.root / "card.json", card(context.root))
+            remove_tree(context.root / ".work")
+        finally:
+            # Of workers that died, and whose part was then done by another, or nobody any more.
+            remove_temporary(context.root)
     return manifests
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say what to do when a disk is full, whoever writes to it."""
+    try:
+        yield
+    except OSError as error:
+        if (full := disk_full(error)) is not None:
+            raise full from error
+        raise
 
 
 def _stages(context: Context, config: Config) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,7 +1,7 @@
-"""Bundles: how a stage's input is cut up, handed to workers, and its output collected."""
+"""The work queue: a stage's bundles, drawn by its workers, and tried again when one dies."""
 
-import functools
 import itertools
+import logging
 import queue
 import threading
 import time
@@ -12,90 +12,36 @@ from apache_beam.metrics import monitoring_infos
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner.execution import BundleContextManager
 from apache_beam.runners.portability.fn_api_runner.fn_runner import BundleManager
+from apache_beam.utils.windowed_value import PaneInfo
 
 from massivetext.errors import StageError
 
-from .spill import elements, size
+from .attempts import DEATH_SECONDS, OUTPUT_MEMORY, Attempt, Inputs, WorkerDiedError
+from .feed import Feed
+from .spill import SpillBuffer, SpillFile, SpillGroups
 from .workers import ForkedWorker
 
-BUNDLE_BYTES = 32 << 20
-SMALL_BYTES = 8 << 20
-LARGE_SHARE_BYTES = 64 << 10
-SHARES = 4
-QUICK_SECONDS = 0.1
-SLOW_SECONDS = 1.0
-DEATH_SECONDS = 2.0
+ATTEMPTS = 3
+"""How often a bundle is tried whose workers die; what kills three is the bundle itself."""
 
-Inputs = dict[str, list[bytes]]
-
-
-class Feed:
-    """Cuts the inputs of a stage into bundles as workers ask for them.
-
-    It begins with single elements, so that a stage whose elements are whole files spreads evenly,
-    and doubles the number while bundles come back quickly. No bundle is more than a fourth of
-    what would be left for each worker, nor more than `BUNDLE_BYTES`, except for a single element.
-    """
-
-    def __init__(self, inputs: dict[str, Any], workers: int):
-        self._names = list(inputs)
-        self._workers = workers
-        self._left = sum(size(buffer) for buffer in inputs.values())
-        self._least = LARGE_SHARE_BYTES
-        self._count = 1
-        self._lock = threading.Lock()
-        self._elements: Iterator[tuple[str, bytes]] = (
-            (name, element) for name, buffer in inputs.items() for element in elements(buffer)
-        )
-        if self._left <= SMALL_BYTES:
-            # The size of a group is known only when it is formed; here it is worth knowing, for
-            # these may be the files of a stage, which must spread evenly to the last one.
-            formed = list(self._elements)
-            self._elements = iter(formed)
-            self._left, self._least = sum(len(element) for _, element in formed), 0
-        self._next = next(self._elements, None)
-        self._empty = self._next is None
-
-    def take(self) -> Inputs | None:
-        """Return the next bundle, by input; None when there are no more.
-
-        A stage without any input still gets one, empty bundle.
-        """
-        with self._lock:
-            if self._empty:
-                self._empty = False
-                return {name: [] for name in self._names}
-            if self._next is None:
-                return None
-            name = self._next[0]
-            share = max(self._least, self._left // (SHARES * self._workers))
-            limit = min(BUNDLE_BYTES, share)
-            taken: list[bytes] = []
-            total = 0
-            while self._next is not None and self._next[0] == name and len(taken) < self._count:
-                total += len(self._next[1])
-                if taken and total > limit:
-                    break
-                taken.append(self._next[1])
-                self._left -= len(self._next[1])
-                self._next = next(self._elements, None)
-            return {other: taken if other == name else [] for other in self._names}
-
-    def took(self, seconds: float) -> None:
-        """Learn how long a bundle took."""
-        with self._lock:
-            if seconds < QUICK_SECONDS:
-                self._count *= 2
-            elif seconds > SLOW_SECONDS:
-                self._count = max(1, self._count // 2)
+SIGNAL_SECONDS = 0.2
+NAMED_ELEMENTS = 5
+NAME_LENGTH = 100
 
 
 class WorkQueue(BundleManager):
     """Runs a stage: one bundle at a time on every worker, until its input is used up."""
 
-    def __init__(self, manager: BundleContextManager, cache_tokens: Iterator[Any]):
+    def __init__(
+        self,
+        manager: BundleContextManager,
+        cache_tokens: Iterator[Any],
+        spill: SpillFile,
+        memory: int,
+    ):
         super().__init__(manager, cache_token_generator=cache_tokens)
-        self._append_lock = threading.Lock()
+        self._spill, self._memory = spill, min(memory, OUTPUT_MEMORY)
+        self._keep_lock = threading.Lock()
         self._token_lock = threading.Lock()
 
     def process_bundle(
@@ -109,20 +55,22 @@ class WorkQueue(BundleManager):
         """Process all `inputs`; return the merged response and the splits made by tests.
 
         Raises:
-          StageError: a worker died; names the stage and how.
+          StageError: a bundle's workers died; names the stage, the elements and how.
+          DiskFullError: a disk is full, here or in a worker.
           RuntimeError: user code raised; holds the worker's traceback.
         """
         outputs = expected_outputs, expected_output_timers
         if self._select_split_manager():
             run = super().process_bundle
-            return self._in_thread(
+            return self._once(
                 lambda: run(inputs, expected_outputs, fired_timers, expected_output_timers, dry_run)
             )
         if self.bundle_context_manager.stage.is_stateful():
-            # State belongs to keys, and bundles are not cut by key: one bundle, one worker.
-            worker = self._workers()[0]
-            return self._in_thread(
-                lambda: (self._run(worker, inputs, outputs, fired_timers, dry_run), [])
+            # State belongs to keys, and bundles are not cut by key: one bundle, one worker. What a
+            # worker has written to its state before it died cannot be taken back: one attempt.
+            worker = self._living(self._workers()[0])
+            return self._once(
+                lambda: (self._attempt(worker, inputs, outputs, fired_timers, dry_run), [])
             )
         return self._run_all(inputs, outputs, dry_run), []
 
@@ -135,32 +83,87 @@ class WorkQueue(BundleManager):
             try:
                 while (bundle := feed.take()) is not None:
                     started = time.monotonic()
-                    results.put(self._run(worker, bundle, outputs, {}, dry_run))
+                    results.put(self._until_done(worker, bundle, outputs, dry_run))
                     feed.took(time.monotonic() - started)
                 results.put(None)
             except Exception as error:  # it belongs to the thread that waits
                 results.put(error)
 
-        merged = None
         for worker in workers:
-            worker.on_death = functools.partial(self._report_death, worker, results)
             threading.Thread(target=loop, args=(worker,), daemon=True).start()
+        merged = None
         running = len(workers)
         while running:
-            result = results.get()
+            result = _wait(results)
             if isinstance(result, Exception):
                 raise result
             if result is None:
                 running -= 1
             else:
                 merged = result if merged is None else _merge(merged, result)
-        for worker in workers:
-            worker.on_death = lambda: None
         return merged
 
-    def _in_thread(self, call: Callable[[], Any]) -> Any:
-        """Return what `call` returns, unless a worker dies meanwhile."""
-        workers = self._workers()
+    def _until_done(self, worker: ForkedWorker, inputs: Inputs, outputs: Any, dry_run: bool) -> Any:
+        """Try a bundle until it is done, on a new process whenever the worker has died."""
+        for tries in itertools.count(1):
+            try:
+                return self._attempt(self._living(worker), inputs, outputs, {}, dry_run)
+            except WorkerDiedError as error:
+                if tries == ATTEMPTS:
+                    raise StageError(
+                        f"in {self._stage()}: {ATTEMPTS} worker processes died one after the other "
+                        f"on {self._elements(inputs)}; the last {worker.how}{worker.last_words}"
+                    ) from error
+                logging.getLogger(__name__).warning(
+                    "in %s: a worker process %s; trying again", self._stage(), worker.how
+                )
+        raise AssertionError
+
+    def _attempt(
+        self, worker: ForkedWorker, inputs: Any, outputs: Any, timers: Any, dry_run: bool
+    ) -> Any:
+        data, written_timers = outputs
+        with self._token_lock:
+            token = next(self._cache_token_generator)
+        attempt = Attempt(
+            worker,
+            self.bundle_context_manager.process_bundle_descriptor.id,
+            [*data, *written_timers],
+            self._spill,
+            self._memory,
+        )
+        response = attempt.run(inputs, timers, token)
+        if not dry_run:
+            with self._keep_lock:
+                self._keep(attempt, data, written_timers)
+        if response.process_bundle.requires_finalization:
+            attempt.finalize()
+        return response
+
+    def _keep(self, attempt: Attempt, data: Any, written_timers: Any) -> None:
+        """Append what an attempt gave to the buffers of the stages that read it."""
+        for output, chunks in attempt.outputs.items():
+            if not chunks.bytes:
+                continue
+            timers = isinstance(output, tuple)
+            buffer = self.bundle_context_manager.get_buffer(
+                written_timers[output][0] if timers else data[output],
+                output[0] if timers else output,  # type: ignore[arg-type]
+            )
+            if isinstance(buffer, SpillBuffer | SpillGroups):
+                buffer.adopt(chunks)
+                continue
+            if buffer.cleared:
+                buffer.reset()
+            for chunk in chunks:
+                buffer.append(chunk)
+
+    def _once(self, call: Callable[[], Any]) -> Any:
+        """Return what `call` returns.
+
+        Raises:
+          StageError: a worker died meanwhile.
+        """
         results: queue.Queue[Any] = queue.Queue()
 
         def target() -> None:
@@ -169,116 +172,82 @@ class WorkQueue(BundleManager):
             except Exception as error:  # it belongs to the thread that waits
                 results.put(error)
 
-        for worker in workers:
-            worker.on_death = functools.partial(self._report_death, worker, results)
         threading.Thread(target=target, daemon=True).start()
-        result = results.get()
-        for worker in workers:
-            worker.on_death = lambda: None
+        result = _wait(results, self._a_worker_died)
+        if result is None or isinstance(result, WorkerDiedError | RuntimeError):
+            for worker in self._workers():
+                if worker.died.is_set():
+                    raise StageError(
+                        f"in {self._stage()}: a worker process {worker.how}{worker.last_words}"
+                    ) from result
         if isinstance(result, Exception):
             raise result
         return result
 
-    def _run(
-        self, worker: ForkedWorker, inputs: Any, outputs: Any, timers: Any, dry_run: bool
-    ) -> Any:
-        try:
-            return self._exchange(worker, inputs, outputs, timers, dry_run)
-        except Exception as error:
-            # A dying worker breaks its channels a moment before its end is known.
-            if worker.died.wait(0 if "Traceback" in str(error) else DEATH_SECONDS):
-                raise self._death(worker) from error
-            raise
-
-    def _exchange(
-        self, worker: ForkedWorker, inputs: Any, outputs: Any, timers: Any, dry_run: bool
-    ) -> Any:
-        with self._token_lock:
-            token = next(self._cache_token_generator)
-        with BundleManager._lock:
-            BundleManager._uid_counter += 1
-            bundle = f"bundle_{BundleManager._uid_counter}"
-        answer = worker.control_conn.push(
-            beam_fn_api_pb2.InstructionRequest(
-                instruction_id=bundle,
-                process_bundle=beam_fn_api_pb2.ProcessBundleRequest(
-                    process_bundle_descriptor_id=(
-                        self.bundle_context_manager.process_bundle_descriptor.id
-                    ),
-                    cache_tokens=[token],
-                ),
-            )
-        )
-        data, written_timers = outputs
-        # Input is sent while output is read: both channels are bounded, so that doing one after
-        # the other would stop for ever when a bundle gives more than it takes.
-        threading.Thread(
-            target=self._send, args=(worker, bundle, inputs, written_timers, timers), daemon=True
-        ).start()
-        expected = [*data, *written_timers]
-        for output in worker.data_conn.input_elements(
-            bundle,
-            expected,
-            abort_callback=lambda: answer.is_done() and bool(answer.get().error),
-        ):
-            if not dry_run:
-                self._keep(output, data, written_timers)
-        response = answer.get()
-        if response.error:
-            raise RuntimeError(response.error)
-        if response.process_bundle.requires_finalization:
-            finalized = worker.control_conn.push(
-                beam_fn_api_pb2.InstructionRequest(
-                    finalize_bundle=beam_fn_api_pb2.FinalizeBundleRequest(instruction_id=bundle)
-                )
-            ).get()
-            if finalized.error:
-                raise RuntimeError(finalized.error)
-        return response
-
-    def _send(
-        self, worker: ForkedWorker, bundle: str, inputs: Any, written_timers: Any, timers: Any
-    ) -> None:
-        for transform, family in written_timers:
-            stream = worker.data_conn.output_timer_stream(bundle, transform, family)
-            for timer in timers.get((transform, family), []):
-                stream.write(timer)
-            stream.close()
-        for transform, chunks in inputs.items():
-            stream = worker.data_conn.output_stream(bundle, transform)
-            for chunk in chunks:
-                stream.write(chunk)
-            stream.close()
-
-    def _keep(self, output: Any, data: Any, written_timers: Any) -> None:
-        with self._append_lock:
-            if isinstance(output, beam_fn_api_pb2.Elements.Timers):
-                buffer = self.bundle_context_manager.get_buffer(
-                    written_timers[(output.transform_id, output.timer_family_id)][0],
-                    output.transform_id,
-                )
-                if buffer.cleared:
-                    buffer.reset()
-                buffer.append(output.timers)
-            else:
-                self.bundle_context_manager.get_buffer(
-                    data[output.transform_id], output.transform_id
-                ).append(output.data)
+    def _a_worker_died(self) -> bool:
+        return any(worker.died.is_set() for worker in self._workers())
 
     def _workers(self) -> list[ForkedWorker]:
         return cast(list[ForkedWorker], self.bundle_context_manager.worker_handlers)
 
-    def _report_death(self, worker: ForkedWorker, results: queue.Queue[Any]) -> None:
-        results.put(self._death(worker))
+    def _living(self, worker: ForkedWorker) -> ForkedWorker:
+        if worker.died.is_set():
+            worker.restart()
+        return worker
 
-    def _death(self, worker: ForkedWorker) -> StageError:
+    def _stage(self) -> str:
         names = [
             transform.unique_name.split("/")[0]
             for transform in self.bundle_context_manager.stage.transforms
             if not transform.spec.urn.startswith("beam:runner:")
         ]
-        where = " + ".join(dict.fromkeys(names))
-        return StageError(f"in {where}: {worker.control_conn.failure}")
+        return " + ".join(dict.fromkeys(names))
+
+    def _elements(self, inputs: Inputs) -> str:
+        """Return words for the elements of a bundle: the names of parts, where they are parts."""
+        names: list[str] = []
+        for transform, chunks in inputs.items():
+            port = beam_fn_api_pb2.RemoteGrpcPort.FromString(
+                self.bundle_context_manager.process_bundle_descriptor.transforms[
+                    transform
+                ].spec.payload
+            )
+            # The runner itself sees elements as bytes; this is the coder the worker reads with.
+            coder = self.bundle_context_manager.execution_context.pipeline_context.coders[
+                port.coder_id
+            ].get_impl()
+            for chunk in chunks:
+                for element in coder.decode_all(chunk):
+                    names += _names(element.value)
+        more = f" and {len(names) - NAMED_ELEMENTS} more" if len(names) > NAMED_ELEMENTS else ""
+        return ", ".join(names[:NAMED_ELEMENTS]) + more or "no elements"
+
+
+def _names(value: Any) -> list[str]:
+    """Return what a person knows an element by: the name of a part, else a short repr."""
+    match value:
+        case (_, [*grouped]) if grouped and all(map(_reshuffled, grouped)):
+            return [name for inner, _, _ in grouped for name in _names(inner)]
+    name = getattr(value, "name", None)
+    return [f"part {name}" if isinstance(name, str) else repr(value)[:NAME_LENGTH]]
+
+
+def _reshuffled(value: Any) -> bool:
+    """Whether it is what `Reshuffle` makes of an element: the element, its time and its pane."""
+    return isinstance(value, tuple) and len(value) == 3 and isinstance(value[2], PaneInfo)
+
+
+def _wait(results: queue.Queue[Any], given_up: Callable[[], bool] = lambda: False) -> Any:
+    """Return the next result; None when `given_up` has been true for a while without one."""
+    patience = DEATH_SECONDS
+    while True:
+        try:
+            # Python acts on signals in the main thread only, and only when that is awake.
+            return results.get(timeout=SIGNAL_SECONDS)
+        except queue.Empty:
+            patience -= SIGNAL_SECONDS * given_up()
+            if patience < 0:
+                return None
 
 
 def _merge(first: Any, second: Any) -> Any:

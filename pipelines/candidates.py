@@ -5,14 +5,13 @@ from collections.abc import Iterable
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from massivetext.candidates import propose, repeated
-from massivetext.dataset import write_json
+from massivetext.dataset import open_parquet, write_json
+from massivetext.mapped import save_array, write_arrow
 
+from .context import MakeExchange
 from .exact import Files, dropped
-from .exchange import Exchange
-from .numbering import save_array, write_arrow
 
 ROW_BYTES = 16
 # An average document proposes far fewer pairs than bands; crowded buckets need the head room.
@@ -38,7 +37,7 @@ class ReadBands(beam.DoFn):
         first, stop = self.files.numbering.first[part : part + 2].tolist()
         kept = np.ones(stop - first, bool)
         kept[lost - np.int64(first)] = False
-        with pq.ParquetFile(self.files.sketch(part)) as file:
+        with open_parquet(self.files.sketch(part)) as file:
             for batch in file.iter_batches(SKETCH_ROWS, columns=["row", "priority", "bands"]):
                 yield self._explode(batch, part, kept)
         self.files.tick("candidates")
@@ -104,19 +103,20 @@ class WritePairs(beam.DoFn):
         yield partition
 
 
-def find_candidates(pipeline: beam.Pipeline, files: Files, bands: int, size: int) -> None:
+def find_candidates(
+    pipeline: beam.Pipeline, exchange: MakeExchange, files: Files, bands: int, size: int
+) -> None:
     """Build the pipeline from sketches to distinct candidate pairs.
 
     `size` is the number of partitions by band: `partitions(documents * bands * ROW_BYTES)`.
     """
-    scratch = files.scratch("candidates")
     _ = (
         pipeline
         | beam.Create(range(len(files.numbering.names)), reshuffle=False)
         | beam.Reshuffle()
         | beam.ParDo(ReadBands(files, bands))
-        | "ByBand" >> Exchange("band", size, scratch)
+        | "ByBand" >> exchange("band", size)
         | beam.ParDo(ProposePairs(files))
-        | "ByPair" >> Exchange("pair", PAIR_PARTITIONS * size, scratch)
+        | "ByPair" >> exchange("pair", PAIR_PARTITIONS * size)
         | beam.ParDo(WritePairs(files))
     )

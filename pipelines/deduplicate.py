@@ -7,32 +7,32 @@ Documents of earlier builds, when the config names some, take part, and all of t
 See docs/deduplication.md for the mathematics, the memory it needs and its limits.
 """
 
-import shutil
+import json
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from massivetext.config import Config
-from massivetext.dataset import read_json, sha256_json, write_json
+from massivetext.dataset import read_json, read_table, sha256_json, write_json
 from massivetext.dropped import DROPPED
 from massivetext.errors import MassivetextError, StageError
+from massivetext.mapped import read_arrow
 from massivetext.progress import Progress
+from massivetext.storage import Location, exists, make_folder, read_all, remove_tree, sizes
 
 from . import earlier, shingles, sketch
 from .candidates import EXACT, PAIR_PARTITIONS, find_candidates
 from .candidates import ROW_BYTES as BAND_BYTES
+from .context import MakeExchange, execute_exchange, paced
 from .exact import LEADER_BYTES, Files, dropped_by, link_leaders
-from .execute import execute
 from .names import Names, collect
 from .near import NEAR, connect, exchanged_bytes, find_near, pair_files
-from .numbering import Numbering, numpy_columns, partitions, read_arrow
+from .numbering import Numbering, numpy_columns, partitions
 from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
 
 VERSION = 2
@@ -66,7 +66,7 @@ class Cut:
         numbering = self.files.numbering
         index = numbering.names.index(part.name, numbering.own)
         first = int(numbering.first[index])
-        table = pq.read_table(self.files.sketch(index), columns=["row", "id"])
+        table = read_table(self.files.sketch(index), ["row", "id"])
         rows = table.column("row").to_numpy()
         ids = table.column("id").combine_chunks()
         exact, keeper = numpy_columns(
@@ -127,9 +127,9 @@ class Steps:
 
     def run(self, name: str, step: Callable[[], dict[str, int]]) -> dict[str, int]:
         done = self.work / f"{name}.done"
-        if not done.exists():
-            shutil.rmtree(self.work / name, ignore_errors=True)
-            (self.work / name).mkdir(parents=True)
+        if not exists(done):
+            remove_tree(self.work / name)
+            make_folder(self.work / name)
             try:
                 counts = step()
             except MassivetextError:
@@ -139,7 +139,6 @@ class Steps:
                     f"stage deduplicate, step {name}: {error}\n"
                     "(run the same command again to continue)"
                 ) from error
-            shutil.rmtree(self.work / name / "spill", ignore_errors=True)
             write_json(done, counts)
             if not self.context.quiet:
                 told = ", ".join(f"{key} {value:,}" for key, value in counts.items())
@@ -147,22 +146,25 @@ class Steps:
         counts_read: dict[str, int] = read_json(done)
         return counts_read
 
-    def execute(self, name: str, ticks: int, build: Callable[[beam.Pipeline], None]) -> None:
+    def execute(
+        self, name: str, ticks: int, build: Callable[[beam.Pipeline, MakeExchange], None]
+    ) -> None:
         """Run the pipeline of a step that counts up to `ticks` parts and partitions."""
         with Progress(
             f"dedup {name}",
             ticks,
-            lambda: min(ticks, self.files.ticks(name)),
+            paced(self.context, lambda: min(ticks, self.files.ticks(name))),
             unit=lambda count: f"{count:.3g}",
             quiet=self.context.quiet,
         ):
-            execute(build, self.context.engine)
+            execute_exchange(self.context, build)
 
 
-def _sum_counts(folder: Path) -> dict[str, int]:
+def _sum_counts(folder: Location) -> dict[str, int]:
     total: Counter[str] = Counter()
-    for path in folder.glob("*.json"):
-        total.update(read_json(path))
+    names = [name for name in sizes(folder) if name.endswith(".json")]
+    for content in read_all([folder / name for name in names]):
+        total.update(json.loads(content))
     return dict(total)
 
 
@@ -177,7 +179,9 @@ def _find(context: Context, config: Config, files: Files, documents: int) -> dic
 
     def link(name: str) -> dict[str, int]:
         size = partitions(documents * LEADER_BYTES)
-        steps.execute(name, parts + size, lambda p: link_leaders(p, files, name, size))
+        steps.execute(
+            name, parts + size, lambda p, exchange: link_leaders(p, exchange, files, name, size)
+        )
         return {}
 
     def url() -> dict[str, int]:
@@ -191,7 +195,7 @@ def _find(context: Context, config: Config, files: Files, documents: int) -> dic
         steps.execute(
             "candidates",
             parts + (1 + PAIR_PARTITIONS) * size,
-            lambda p: find_candidates(p, files, rule.bands, size),
+            lambda p, e: find_candidates(p, e, files, rule.bands, size),
         )
         counts = _sum_counts(files.work / "candidates" / "buckets")
         return {name: counts.get(name, 0) for name in ("large_buckets", "uncompared_pairs")}
@@ -203,7 +207,7 @@ def _find(context: Context, config: Config, files: Files, documents: int) -> dic
             steps.execute(
                 "near",
                 parts + len(pair_files(files)) + size,
-                lambda p: find_near(p, files, rule.ngram, rule.jaccard, size),
+                lambda p, e: find_near(p, e, files, rule.ngram, rule.jaccard, size),
             )
         counts = _sum_counts(files.work / "near" / "counts")
         if counts.get("compared_pairs", 0) != pairs:

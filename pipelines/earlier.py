@@ -1,15 +1,15 @@
 """Earlier builds that a new one is deduplicated against: what they kept, and whether it fits."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from massivetext import lineage
 from massivetext.config import Config, Deduplicate
 from massivetext.errors import ConfigError
+from massivetext.storage import Location, exists, is_remote, location
 
 from . import sketch
-from .stage import Part
+from .stage import Part, missing
 
 NEEDED = ("sketch", "deduplicate", "shingles")
 
@@ -39,10 +39,10 @@ def load(config: Config) -> list[Earlier]:
         not whole, or was made with other parameters.
     """
     rule = config.deduplicate
-    seen = {Path(config.output).resolve(): "the output of this build"}
+    seen = {_place(config.output): "the output of this build"}
     found = []
     for folder in rule.against:
-        place = Path(folder).resolve()
+        place = _place(folder)
         if place in seen:
             raise ConfigError(f"{folder} is {seen[place]}; take it out")
         seen[place] = "named twice"
@@ -50,8 +50,13 @@ def load(config: Config) -> list[Earlier]:
     return sorted(found, key=lambda build: (build.key, build.folder))
 
 
-def _load(folder: str, root: Path, rule: Deduplicate) -> Earlier:
-    if not root.is_dir():
+def _place(folder: str) -> Location:
+    place = location(folder)
+    return place if is_remote(place) else place.resolve()
+
+
+def _load(folder: str, root: Location, rule: Deduplicate) -> Earlier:
+    if not exists(root):
         raise ConfigError(f"there is no folder {folder}; name the output of an earlier build")
     manifests = lineage.load(root)
     if "deduplicate" not in manifests:
@@ -61,7 +66,7 @@ def _load(folder: str, root: Path, rule: Deduplicate) -> Earlier:
         )
     keep = (
         f"set `deduplicate.keep_shingles: true` in the config of {folder} (a copy is "
-        f"{Path(folder) / 'config.yaml'}) and run `massivetext deduplicate CONFIG` with it"
+        f"{location(folder) / 'config.yaml'}) and run `massivetext deduplicate CONFIG` with it"
     )
     if "shingles" not in manifests:
         raise ConfigError(f"{folder} has kept no shingles, which near duplicates need; {keep}")
@@ -69,10 +74,9 @@ def _load(folder: str, root: Path, rule: Deduplicate) -> Earlier:
         raise ConfigError(f"{folder} was built only in part since something changed; {keep}")
     _fits(folder, manifests["sketch"]["depends"], rule)
     for stage in NEEDED:
-        for file in manifests[stage]["files"]:
-            path = root / file["path"]
-            if not path.is_file() or path.stat().st_size != file["bytes"]:
-                raise ConfigError(f"{path} is missing, or not as it was written; {keep}")
+        if changed := missing(root, manifests[stage]["files"]):
+            path = root / changed
+            raise ConfigError(f"{path} is missing, or not as it was written; {keep}")
     kept = manifests["shingles"]
     parts = tuple(
         Part(part["name"], 0, {"subset": part["subset"], "rows": part["rows"], "build": folder})

@@ -8,15 +8,18 @@ compared among the documents that their URLs leave.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from .exchange import Exchange
-from .numbering import Numbering, numpy_columns, read_arrow, write_arrow
+from massivetext.dataset import read_table
+from massivetext.mapped import read_arrow, write_arrow
+from massivetext.storage import Location, location
+
+from . import ticks
+from .context import MakeExchange
+from .numbering import Numbering, numpy_columns
 from .parts import keep_mask
 
 CHUNK = 1 << 18
@@ -32,8 +35,8 @@ class Files:
     """Where the steps of one deduplication find their inputs and leave their results; `by_url`
     says whether there is a step `url`. Parts are those of `numbering`."""
 
-    root: Path
-    work: Path
+    root: Location
+    work: Location
     numbering: Numbering
     by_url: bool = False
 
@@ -41,16 +44,17 @@ class Files:
         """Return the folder of the earlier build that a part belongs to; None if it is ours."""
         return self.numbering.parts[part].arguments.get("build")
 
-    def _file(self, kind: str, part: int) -> Path:
-        return Path(self.build(part) or self.root) / f"{kind}/{self.numbering.names[part]}.parquet"
+    def _file(self, kind: str, part: int) -> Location:
+        root = self.root if (build := self.build(part)) is None else location(build)
+        return root / f"{kind}/{self.numbering.names[part]}.parquet"
 
-    def sketch(self, part: int) -> Path:
+    def sketch(self, part: int) -> Location:
         return self._file("sketches", part)
 
-    def measured(self, part: int) -> Path:
+    def measured(self, part: int) -> Location:
         return self._file("measured", part)
 
-    def shingles(self, part: int) -> Path:
+    def shingles(self, part: int) -> Location:
         return self._file("shingles", part)
 
     def dropped_before(self, part: int) -> np.ndarray:
@@ -58,7 +62,7 @@ class Files:
         none of a part of this build."""
         if (build := self.build(part)) is None:
             return np.zeros(0, np.uint32)
-        keep = keep_mask(Path(build), self.numbering.parts[part], ("exact", "near"))
+        keep = keep_mask(location(build), self.numbering.parts[part], ("exact", "near"))
         return (np.flatnonzero(~keep) + self.numbering.first[part]).astype(np.uint32)
 
     def priority(self, part: int, values: np.ndarray) -> np.ndarray:
@@ -68,23 +72,16 @@ class Files:
         half = values >> np.uint64(1)
         return half if part < self.numbering.own else half | np.uint64(1 << 63)
 
-    def result(self, step: str, part: int) -> Path:
+    def result(self, step: str, part: int) -> Location:
         return self.work / step / f"{part}.arrow"
-
-    def scratch(self, step: str) -> str:
-        return str(self.work / step / "spill")
 
     def tick(self, step: str) -> None:
         """Count one more part or partition of a step as done, for a person watching."""
-        with open(self.work / step / "ticks", "ab") as file:
-            file.write(b".")
+        ticks.tick(self.work / step)
 
     def ticks(self, step: str) -> int:
         """Return how many have been counted."""
-        try:
-            return (self.work / step / "ticks").stat().st_size
-        except FileNotFoundError:
-            return 0
+        return ticks.ticks(self.work / step)
 
 
 def leaders(
@@ -102,7 +99,7 @@ def leaders(
 
 def _read_keys(files: Files, part: int, step: str) -> list[np.ndarray]:
     columns = [*KEYS[step], "priority", "row"]
-    table = pq.read_table(files.sketch(part), columns=columns)
+    table = read_table(files.sketch(part), columns)
     if step == "url":
         table = table.drop_null()
     *keys, row = numpy_columns(table, *columns)
@@ -167,7 +164,9 @@ class WriteByPart(beam.DoFn):
         yield part
 
 
-def link_leaders(pipeline: beam.Pipeline, files: Files, step: str, size: int) -> None:
+def link_leaders(
+    pipeline: beam.Pipeline, exchange: MakeExchange, files: Files, step: str, size: int
+) -> None:
     """Build the pipeline that writes `<step>/<part>.arrow`: leaders and their survivors.
 
     `size` is the number of partitions by hash: `partitions(documents * LEADER_BYTES)`.
@@ -178,9 +177,9 @@ def link_leaders(pipeline: beam.Pipeline, files: Files, step: str, size: int) ->
         | beam.Create(range(count), reshuffle=False)
         | beam.Reshuffle()
         | beam.ParDo(ReadLeaders(files, step))
-        | "ByHash" >> Exchange("hash0", size, files.scratch(step))
+        | "ByHash" >> exchange("hash0", size)
         | beam.ParDo(LinkLeaders(files, step))
-        | "ByPart" >> Exchange("part", count, files.scratch(step))
+        | "ByPart" >> exchange("part", count)
         | beam.ParDo(WriteByPart(files, step))
     )
 

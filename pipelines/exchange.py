@@ -36,9 +36,9 @@ class Exchange(beam.PTransform):
       key: column that holds the key; uint64 or uint32, without nulls.
       partitions: number of partitions, at least 1. Choose it so that one partition fits in a
         worker's memory; 64 to 256 MB is a good size.
-      scratch: folder for spill files, created when missing, on a disk that all workers see. It
-        fills with as many bytes as are exchanged. The caller removes it after the pipeline has
-        ended: the tables are memory-mapped from it, so not before.
+      scratch: folder for spill files, created when missing, on a disk that all workers see: a
+        `scratch.run_folder`. It fills with as many bytes as are exchanged. The caller removes it
+        after the pipeline has ended: the tables are memory-mapped from it, so not before.
       native: group the rows with the engine's `GroupByKey` and leave `scratch` alone; for engines
         whose workers share no disk.
 

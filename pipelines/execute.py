@@ -1,5 +1,6 @@
 """Run a pipeline: locally by default, or on any engine that Beam's own flags name."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -10,12 +11,15 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     _BeamArgumentParser,
 )
-from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.runner import PipelineResult, PipelineState, create_runner
 
 from massivetext.errors import ConfigError, StageError, nearest
 from massivetext.threads import cores
 
-from . import coders  # noqa: F401  (registers the Arrow coders)
+from . import (
+    coders,  # noqa: F401  (registers the Arrow coders)
+    job_service,
+)
 from .local_runner import LocalRunner
 
 
@@ -39,6 +43,11 @@ class Engine:
         if self.workers < 1:
             raise ConfigError(f"workers is {self.workers}; it must be at least 1")
         check_flags(self.beam_args)
+
+    @property
+    def shared_disk(self) -> bool:
+        """Whether all workers and the driver are sure to see one disk: those of our own runner."""
+        return PipelineOptions(list(self.beam_args)).view_as(StandardOptions).runner is None
 
 
 class _Parser(_BeamArgumentParser):
@@ -96,9 +105,26 @@ def execute(build: Callable[[beam.Pipeline], None], engine: Engine) -> None:
       Exception: what the engine raises when user code failed; holds the user's error.
     """
     options = PipelineOptions(list(engine.beam_args))
-    local = options.view_as(StandardOptions).runner is None
-    pipeline = beam.Pipeline(runner=LocalRunner(engine.workers) if local else None, options=options)
+    name = options.view_as(StandardOptions).runner
+    runner = LocalRunner(engine.workers) if name is None else create_runner(name)
+    job_service.prepare(runner, options)
+    pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline)
-    state = pipeline.run().wait_until_finish()
+    if name is None:
+        state = pipeline.run().wait_until_finish()
+    else:
+        with job_service.naming_server(options):
+            state = _wait(pipeline.run())
     if state != PipelineState.DONE:
         raise StageError(f"the engine stopped in state {state}")
+
+
+def _wait(job: PipelineResult) -> str:
+    """Wait for a job of a remote engine; Ctrl-C cancels it, so that nobody writes on behind us."""
+    try:
+        return str(job.wait_until_finish())
+    except KeyboardInterrupt:
+        # Whatever it raises, the person at the keyboard wants to leave.
+        with contextlib.suppress(Exception):
+            job.cancel()
+        raise

@@ -1,11 +1,12 @@
 """The local engine: Beam's `FnApiRunner` made fit for unattended work on one machine.
 
 What Beam's own lacks and this adds: bundles drawn from a work queue by N worker processes, buffers
-that spill to disk, and a worker that dies ends the run with an error instead of hanging it. It
+that spill to disk, and a bundle whose worker dies is tried again instead of hanging the run. It
 relies on internals of Beam 2.77, which is why that version is pinned and why Beam's own
 conformance suite runs against it (`tests/pipelines/test_conformance.py`).
 """
 
+import contextlib
 import functools
 from typing import Any
 
@@ -17,9 +18,11 @@ from apache_beam.runners.portability.fn_api_runner.execution import (
     ListBuffer,
 )
 
+from massivetext.scratch import run_folder
+
 from .bundles import WorkQueue
 from .spill import BUFFER_MEMORY, SpillBuffer, SpillFile, SpillGroups
-from .workers import ForkedEnvironment
+from .workers import ForkedEnvironment, keep_logs_in
 
 
 class LocalRunner(FnApiRunner):
@@ -27,7 +30,7 @@ class LocalRunner(FnApiRunner):
 
     Args:
       workers: number of worker processes, at least 1. User code never runs in the caller's process.
-      memory: bytes that each buffer between stages may hold before it spills to `TMPDIR`.
+      memory: bytes that each buffer between stages may hold before it spills to the scratch folder.
       is_drain: as in Beam's runner.
     """
 
@@ -38,11 +41,9 @@ class LocalRunner(FnApiRunner):
 
     def run_via_runner_api(self, pipeline_proto: Any, options: PipelineOptions) -> Any:
         self._num_workers = self.workers
-        self._spill = SpillFile()
-        try:
+        with run_folder("pipeline") as folder, contextlib.closing(SpillFile(folder)) as self._spill:
+            keep_logs_in(folder, pipeline_proto)
             return super().run_via_runner_api(pipeline_proto, options)
-        finally:
-            self._spill.close()
 
     def _execute_bundle(
         self, runner_execution_context: Any, bundle_context_manager: Any, bundle_input: Any
@@ -53,7 +54,9 @@ class LocalRunner(FnApiRunner):
         )
 
     def _get_bundle_manager(self, bundle_context_manager: Any) -> WorkQueue:
-        return WorkQueue(bundle_context_manager, self.get_cache_token_generator(static=False))
+        assert self._spill is not None
+        tokens = self.get_cache_token_generator(static=False)
+        return WorkQueue(bundle_context_manager, tokens, self._spill, self.memory)
 
     def _buffer(self, manager: BundleContextManager, buffer_id: bytes, transform: str) -> Any:
         """Return what Beam would, with its two kinds of buffer replaced by ours when new."""

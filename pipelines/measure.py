@@ -6,7 +6,6 @@ its signals, before any decision. Thresholds play no part here, so changing one 
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +24,7 @@ from massivetext.extract.libraries import extractor
 from massivetext.readers import Split, fingerprint, plan, read, yields_pages
 from massivetext.rules import SIGNALS
 from massivetext.signals import Measurer
+from massivetext.storage import Location, location
 from massivetext.test_sets import expand
 
 from .parts import read_batches
@@ -191,12 +191,16 @@ def _models(config: Config) -> dict[str, Any]:
         "classifier_label": config.classifier.label if config.classifier else None,
     }
     return {
-        **{name: [sha256_file(Path(p)) for p in sorted(paths)] for name, paths in files.items()},
+        **{
+            name: [sha256_file(location(p)) for p in sorted(paths)] for name, paths in files.items()
+        },
         **labels,
     }
 
 
-def check_dead_letters(root: Path, config: Config, stage: str, results: list[PartResult]) -> None:
+def check_dead_letters(
+    root: Location, config: Config, stage: str, results: list[PartResult]
+) -> None:
     """Stop when too many records were set aside: something is wrong with the data or the config."""
     counts = add_counts(results)
     dead = counts.get("dead_letters", 0)

@@ -22,6 +22,7 @@ from massivetext.mixture_plan import MixturePlan
 from massivetext.order import make_order
 from massivetext.progress import Progress
 from massivetext.shards import FORMAT, VERSION
+from massivetext.storage import size
 from massivetext.tfrecord import Layout, layout
 from massivetext.tokens import TokenStore
 
@@ -136,8 +137,7 @@ def run(context: Context, config: Config, tokens: dict[str, Any]) -> dict[str, A
         path = context.root / "shards" / "manifest.json"
         write_json(path, manifest)
         files = [file for result in results for file in result.files]
-        size = path.stat().st_size
-        files.append(FileRecord("shards/manifest.json", size, sha256_file(path), 1))
+        files.append(FileRecord("shards/manifest.json", size(path), sha256_file(path), 1))
         summary = ("subsets", "heldout", "sequences", "sequence_length")
         return {"files": files, **{name: manifest[name] for name in summary}}
 

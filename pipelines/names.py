@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from massivetext.dataset import open_parquet
+from massivetext.mapped import arrow_file, map_array, open_arrow, read_arrow, save_array
 
 from .candidates import EXACT
 from .exact import Files
 from .near import NEAR
-from .numbering import arrow_file, map_array, mark, marked, numpy_columns, read_arrow, save_array
+from .numbering import mark, marked, numpy_columns
 
 ID = pa.schema([("id", pa.string())])
 
@@ -77,7 +79,7 @@ def _needed(files: Files, bits: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Rec
             continue
         wanted = np.zeros(stop - first, bool)
         wanted[numbers - first] = True
-        with pq.ParquetFile(files.sketch(part)) as file:
+        with open_parquet(files.sketch(part)) as file:
             for batch in file.iter_batches(columns=["row", "id"]):
                 row = batch.column("row").to_numpy()
                 number = row + first
@@ -100,7 +102,7 @@ class Names:
             map_array(folder / "numbers.npy"),
             map_array(folder / "starts.npy"),
         )
-        self.path = str(folder / "ids.arrow")
+        self.file = open_arrow(folder / "ids.arrow")
         parts = range(files.numbering.own)
         self.builds = pa.array([*map(files.build, parts), None], pa.string())
         self.numbering = files.numbering
@@ -119,11 +121,9 @@ class Names:
         """Return the ids of documents, reading only the batches that hold any of them."""
         wanted, back = np.unique(np.searchsorted(self.numbers, number), return_inverse=True)
         found: list[pa.Array] = []
-        with pa.memory_map(self.path) as source:
-            file = pa.ipc.open_file(source)
-            batch = np.searchsorted(self.starts, wanted, side="right") - 1
-            for index in np.unique(batch).tolist():
-                rows = wanted[batch == index] - self.starts[index]
-                found.append(file.get_batch(index).column("id").take(pa.array(rows)))
+        batch = np.searchsorted(self.starts, wanted, side="right") - 1
+        for index in np.unique(batch).tolist():
+            rows = wanted[batch == index] - self.starts[index]
+            found.append(self.file.get_batch(index).column("id").take(pa.array(rows)))
         ids = pa.concat_arrays(found) if found else pa.array([], pa.string())
         return ids.take(pa.array(back))

@@ -7,23 +7,24 @@ graph of candidates, so clusters (components of verified pairs) never cross a pa
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from massivetext.dataset import write_json
+from massivetext.dataset import open_parquet, read_table, write_json
 from massivetext.document import text_buffers
 from massivetext.errors import StageError
+from massivetext.mapped import map_array, save_array
 from massivetext.minhash import jaccard_pairs
+from massivetext.scratch import scratch_folder
 from massivetext.shingles import shingle_hashes, sort_unique
+from massivetext.storage import Location, location, sizes
 from massivetext.unionfind import UnionFind
 
+from .context import MakeExchange
 from .exact import Files, WriteByPart
-from .exchange import Exchange
-from .numbering import map_array, mark, marked, numpy_columns, save_array
+from .numbering import mark, marked, numpy_columns
 
 MEMORY = 256 << 20
 PAIRS_A_BATCH = 1 << 18
@@ -50,8 +51,9 @@ NEAR = pa.schema(
 )
 
 
-def pair_files(files: Files) -> list[Path]:
-    return sorted((files.work / "candidates" / "pairs").glob("*.npy"))
+def pair_files(files: Files) -> list[Location]:
+    folder = files.work / "candidates" / "pairs"
+    return [folder / name for name in sorted(sizes(folder)) if name.endswith(".npy")]
 
 
 def unpack(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +88,7 @@ def exchanged_bytes(files: Files, pairs: int) -> int:
         first, stop = files.numbering.first[part : part + 2].tolist()
         numbers = marked(bits, first, stop)
         if len(numbers):
-            table = pq.read_table(files.sketch(part), columns=["row", "shingles"])
+            table = read_table(files.sketch(part), ["row", "shingles"])
             row, shingles = numpy_columns(table, "row", "shingles")
             found = shingles[np.searchsorted(row, numbers - first)]
             total += 8 * int(found.sum()) + ROW_BYTES * len(numbers)
@@ -107,7 +109,7 @@ class ReadRows(beam.DoFn):
         if isinstance(part_or_path, int):
             yield from self._documents(part_or_path)
         else:
-            yield from self._pairs(Path(part_or_path))
+            yield from self._pairs(location(part_or_path))
         self.files.tick("near")
 
     def _documents(self, part: int) -> Iterator[pa.RecordBatch]:
@@ -115,7 +117,7 @@ class ReadRows(beam.DoFn):
         stop = int(self.files.numbering.first[part + 1])
         numbers = marked(map_array(self.files.work / "near" / "bits.npy"), first, stop)
         if len(numbers):
-            table = pq.read_table(self.files.sketch(part), columns=["row", "priority"])
+            table = read_table(self.files.sketch(part), ["row", "priority"])
             row, priority = numpy_columns(table, "row", "priority")
             priority = priority[np.searchsorted(row, numbers - first)]
             priority = self.files.priority(part, priority)
@@ -125,7 +127,7 @@ class ReadRows(beam.DoFn):
                 columns = [pa.array(label[picked]), number, number, pa.array(priority[picked])]
                 yield pa.RecordBatch.from_arrays([*columns, shingles], schema=ROW)
 
-    def _pairs(self, path: Path) -> Iterator[pa.RecordBatch]:
+    def _pairs(self, path: Location) -> Iterator[pa.RecordBatch]:
         pairs = map_array(path)
         labels = map_array(self.files.work / "near" / "labels.npy")
         for start in range(0, len(pairs), PAIRS_A_BATCH):
@@ -144,7 +146,7 @@ class ReadRows(beam.DoFn):
         """Yield the sorted shingles of sorted `rows`, and which of the rows they are of."""
         if self.files.build(part) is not None:
             path = self.files.shingles(part)
-            kept = pq.read_table(path, columns=["row"]).column("row").to_numpy()
+            kept = read_table(path, ["row"]).column("row").to_numpy()
             yield from _pick(path, "shingles", np.searchsorted(kept, rows))
             return
         for picked, text in _pick(self.files.measured(part), "text", rows):
@@ -152,10 +154,10 @@ class ReadRows(beam.DoFn):
             yield picked, pa.LargeListArray.from_arrays(pa.array(starts), pa.array(values))
 
 
-def _pick(path: Path, column: str, rows: np.ndarray) -> Iterator[tuple[slice, pa.Array]]:
+def _pick(path: Location, column: str, rows: np.ndarray) -> Iterator[tuple[slice, pa.Array]]:
     """Yield a column of a Parquet file at sorted `rows`, reading only the row groups that hold any,
     and which of the rows it is."""
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with open_parquet(path) as file:
         base = 0
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
@@ -170,7 +172,7 @@ def _pick(path: Path, column: str, rows: np.ndarray) -> Iterator[tuple[slice, pa
             base += size
 
 
-def _flat_lists(column: pa.ChunkedArray, scratch: Path) -> tuple[np.ndarray, np.ndarray]:
+def _flat_lists(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Return all values of a column of lists as one array, and where each list starts.
 
     Above `MEMORY` the values lie in a file that is already unlinked: a component may be larger
@@ -180,7 +182,7 @@ def _flat_lists(column: pa.ChunkedArray, scratch: Path) -> tuple[np.ndarray, np.
     starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
     total = int(starts[-1])
     if 8 * total > MEMORY:
-        with tempfile.TemporaryFile(dir=scratch) as file:
+        with tempfile.TemporaryFile(dir=scratch_folder()) as file:
             values = np.asarray(np.memmap(file, np.uint64, "w+", shape=(total,)))
     else:
         values = np.empty(total, np.uint64)
@@ -212,7 +214,7 @@ class Verify(beam.DoFn):
             raise StageError(
                 "shingles of candidate documents were lost on their way to be compared"
             )
-        values, starts = _flat_lists(table.column("shingles"), self.files.work)
+        values, starts = _flat_lists(table.column("shingles"))
         similarity = jaccard_pairs(values, starts, document[left], document[right])
         above = similarity > self.threshold
         counts = {"compared_pairs": len(pair), "verified_pairs": int(above.sum())}
@@ -259,7 +261,12 @@ def choose(
 
 
 def find_near(
-    pipeline: beam.Pipeline, files: Files, ngram: int, threshold: float, size: int
+    pipeline: beam.Pipeline,
+    exchange: MakeExchange,
+    files: Files,
+    ngram: int,
+    threshold: float,
+    size: int,
 ) -> None:
     """Build the pipeline that writes `near/<part>.arrow`.
 
@@ -272,8 +279,8 @@ def find_near(
         | beam.Create(units, reshuffle=False)
         | beam.Reshuffle()
         | beam.ParDo(ReadRows(files, ngram))
-        | "ByComponent" >> Exchange("component", size, files.scratch("near"))
+        | "ByComponent" >> exchange("component", size)
         | beam.ParDo(Verify(files, threshold))
-        | "ByPart" >> Exchange("part", count, files.scratch("near"))
+        | "ByPart" >> exchange("part", count)
         | beam.ParDo(WriteByPart(files, "near"))
     )

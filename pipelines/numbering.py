@@ -1,19 +1,16 @@
-"""Dense document numbers, and small sets of them in files that workers map into memory.
+"""Dense document numbers, and sets of them as bits.
 
 A document's number is the number of measured rows before it, over parts sorted by subset and name,
 those of earlier builds first: 32 bits up to 4.29 billion documents, and the same however a build is
 run.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from massivetext.dataset import atomic_file
 from massivetext.errors import StageError
 from massivetext.unionfind import MAX_NODES
 
@@ -72,38 +69,6 @@ def marked(bits: np.ndarray, start: int, stop: int) -> np.ndarray:
     base = start & ~7
     flags = np.unpackbits(bits[base >> 3 : (stop + 7) >> 3], bitorder="little")
     return start + np.flatnonzero(flags[start - base : stop - base])
-
-
-@contextmanager
-def arrow_file(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]:
-    """Open an Arrow file that exists under its name only when it is whole."""
-    with atomic_file(path) as out, pa.ipc.new_file(pa.PythonFile(out, "w"), schema) as writer:
-        yield writer
-
-
-def write_arrow(path: Path, table: pa.Table) -> None:
-    """Write a table to an Arrow file, atomically: a bundle that runs twice does no harm."""
-    with arrow_file(path, table.schema) as writer:
-        writer.write_table(table)
-
-
-def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
-    """Map an Arrow file into memory; an empty table when nothing was written."""
-    if not path.exists():
-        return schema.empty_table()
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
-
-
-def save_array(path: Path, values: np.ndarray) -> None:
-    with atomic_file(path) as out:
-        np.save(out, values, allow_pickle=False)  # type: ignore[arg-type]
-
-
-def map_array(path: Path) -> np.ndarray:
-    """Map an array that `save_array` wrote, read-only."""
-    values = np.load(path, allow_pickle=False, mmap_mode="r")
-    return np.asarray(values)
 
 
 def numpy_columns(table: pa.Table, *names: str) -> list[np.ndarray]:

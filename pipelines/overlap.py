@@ -6,7 +6,6 @@ compared, by what it has left of their text.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from massivetext.overlap import Scores, Tally, jaccard_scores, load_index
 from massivetext.overlap_hits import find_hits
 from massivetext.overlap_index import Index
 from massivetext.overlap_span import matched_spans
+from massivetext.storage import Location, location
 from massivetext.test_sets import named_files, plain_title, read_titles
 
 from .overlap_count import CountDocuments, StoredHits, hits_file, save_weights
@@ -45,7 +45,7 @@ class FindOverlap:
         test sets, and when the rule has containment, `weights/` and what `CountDocuments` wrote.
     """
 
-    def __init__(self, work: str, root: Path, rule: Rule, titles: frozenset[str] | None):
+    def __init__(self, work: str, root: Location, rule: Rule, titles: frozenset[str] | None):
         self.work, self.root, self.rule, self.titles = work, root, rule, titles
         self.index: Index | None = None
         self.weights: Weights | None = None
@@ -150,7 +150,7 @@ def _title(metadata: str | None) -> str | None:
 
 
 def _fingerprint(files: dict[str, str]) -> list[list[str]]:
-    return [[name, sha256_file(Path(path))] for name, path in files.items()]
+    return [[name, sha256_file(location(path))] for name, path in files.items()]
 
 
 def run(

@@ -6,17 +6,17 @@ its documents (usually few) and how many documents hold each; the deciding step 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from massivetext.containment import Weights, count_documents, weigh
 from massivetext.document import text_buffers
+from massivetext.mapped import map_array, read_arrow
 from massivetext.overlap_hits import Hits, find_hits
 from massivetext.overlap_index import Index
+from massivetext.storage import Location
 
-from .numbering import map_array, read_arrow
 from .parts import CutReader, keep_mask, read_batches
 from .stage import Part, PartOutput
 
@@ -46,7 +46,7 @@ class CountDocuments:
       work: folder of the step's files, relative to the dataset; the index is in `work/index`.
     """
 
-    def __init__(self, work: str, root: Path, ngram: int, stages: Sequence[str]):
+    def __init__(self, work: str, root: Location, ngram: int, stages: Sequence[str]):
         self.work, self.root, self.ngram, self.stages = work, root, ngram, stages
         self.index: Index | None = None
 
@@ -93,7 +93,7 @@ def _to_batch(hits: Hits, rows: np.ndarray) -> pa.RecordBatch:
 class StoredHits:
     """The hits of one measured part, mapped from disk."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Location):
         self._table = read_arrow(path, _HITS)
         self._rows = self._table.column("row").to_numpy()
 
@@ -112,7 +112,7 @@ class StoredHits:
         return Hits(starts, lists.flatten().to_numpy(), words, sizes)
 
 
-def sum_documents(root: Path, work: str, parts: list[Part], index: Index) -> np.ndarray:
+def sum_documents(root: Location, work: str, parts: list[Part], index: Index) -> np.ndarray:
     """Return how many documents of all parts hold each key: uint32 [k]."""
     df = np.zeros(len(index.keys), np.uint32)
     for part in parts:
@@ -121,7 +121,9 @@ def sum_documents(root: Path, work: str, parts: list[Part], index: Index) -> np.
     return df
 
 
-def save_weights(root: Path, work: str, parts: list[Part], index: Index, documents: int) -> Weights:
+def save_weights(
+    root: Location, work: str, parts: list[Part], index: Index, documents: int
+) -> Weights:
     """Weigh the index's n-grams by all parts' counts; write the weights for the deciding step."""
     weights = weigh(index, sum_documents(root, work, parts, index), documents)
     weights.save(root / work / "weights")

@@ -1,15 +1,17 @@
 """What the overlap stage found of every test set, summed over parts."""
 
-from pathlib import Path
-
 import numpy as np
 
 from massivetext.containment import Weights
 from massivetext.overlap import Tally
 from massivetext.overlap_index import Index
+from massivetext.storage import Location, read_all
 
 from .overlap_rows import CONTAINMENT, JACCARD
 from .stage import Part, PartOutput, PartResult
+
+# Files read at once: each has a bit for every test item.
+_AT_ONCE = 64
 
 
 def _items_file(work: str, part: Part) -> str:
@@ -28,7 +30,7 @@ def leave_tallies(tallies: dict[str, Tally], work: str, part: Part, out: PartOut
 
 
 def report(
-    root: Path,
+    root: Location,
     work: str,
     results: list[tuple[Part, PartResult]],
     index: Index,
@@ -36,9 +38,11 @@ def report(
 ) -> dict[str, dict[str, int]]:
     """Return what was found of each test set, by its name."""
     matched = np.zeros(index.size, bool)
-    for part, _ in results:
-        bits = np.fromfile(root / _items_file(work, part), np.uint8)
-        matched |= np.unpackbits(bits, count=index.size).astype(bool)
+    for start in range(0, len(results), _AT_ONCE):
+        some = results[start : start + _AT_ONCE]
+        for content in read_all([root / _items_file(work, part) for part, _ in some]):
+            bits = np.frombuffer(content, np.uint8)
+            matched |= np.unpackbits(bits, count=index.size).astype(bool)
 
     def items(which: np.ndarray) -> np.ndarray:
         return np.bincount(index.sets[which], minlength=len(index.set_names))

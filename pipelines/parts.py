@@ -1,16 +1,16 @@
 """Reading what earlier stages wrote, part by part, in bounded memory."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from massivetext.cuts import apply_cuts
+from massivetext.dataset import open_parquet, read_table
 from massivetext.document import BATCH_ROWS
+from massivetext.storage import Location, exists
 
 from .stage import Part
 
@@ -26,20 +26,20 @@ def measured_parts(measured: dict[str, Any], subsets: Sequence[str] | None = Non
 
 
 def read_batches(
-    path: Path, columns: list[str] | None = None, rows: int = BATCH_ROWS
+    path: Location, columns: list[str] | None = None, rows: int = BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
     """Yield the batches of a Parquet file, in order."""
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with open_parquet(path) as file:
         yield from file.iter_batches(batch_size=rows, columns=columns)
 
 
-def keep_mask(root: Path, part: Part, stages: Sequence[str]) -> np.ndarray:
+def keep_mask(root: Location, part: Part, stages: Sequence[str]) -> np.ndarray:
     """Return bool[rows]: which rows of a measured part survive the drop lists of `stages`."""
     keep = np.ones(part.arguments["rows"], bool)
     for stage in stages:
         path = root / "dropped" / stage / f"{part.name}.parquet"
-        if path.exists():
-            keep[pq.read_table(path, columns=["row"]).column("row").to_numpy()] = False
+        if exists(path):
+            keep[read_table(path, ["row"]).column("row").to_numpy()] = False
     return keep
 
 
@@ -49,10 +49,10 @@ class CutReader:
     Without that stage there is nothing to read, and nothing is cut.
     """
 
-    def __init__(self, root: Path, part: Part):
+    def __init__(self, root: Location, part: Part):
         path = root / "spans" / f"{part.name}.parquet"
         names = ["row", "start", "stop"]
-        self._batches = read_batches(path, names, 1 << 16) if path.exists() else iter(())
+        self._batches = read_batches(path, names, 1 << 16) if exists(path) else iter(())
         self._ahead = [np.zeros(0, np.int64)] * 3
 
     def _take(self, stop: int) -> list[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from massivetext.config import Config
 from massivetext.config_file import Loaded
@@ -12,6 +11,8 @@ from massivetext.extract.libraries import extractor
 from massivetext.mixture import resolve_weights
 from massivetext.progress import human_bytes
 from massivetext.readers import plan
+from massivetext.storage import Location, is_remote, location, size
+from massivetext.store_errors import reason
 from massivetext.test_sets import expand
 from massivetext.tokenizer.encode import Tokenizer
 
@@ -26,12 +27,14 @@ def check(loaded: Loaded) -> list[str]:
       ConfigError: a path, glob, model, rule or weight is wrong; names file and line of the key.
     """
     config = loaded.config
+    with _located(loaded, "output"):
+        location(config.output)
     lines = [_read(loaded, name) for name in config.subsets]
     with _located(loaded, "extraction.extractor"):
         extractor(config.extraction.extractor, config.extraction.seconds)
     for key, path in _models(config):
         with _located(loaded, key):
-            _readable(Path(path))
+            _readable(location(path))
     if config.url is not None:
         for key in ("domains", "words"):
             with _located(loaded, f"url.{key}"):
@@ -77,7 +80,13 @@ def _models(config: Config) -> list[tuple[str, str]]:
     return [(key, path) for key, path in found if path is not None]
 
 
-def _readable(file: Path) -> None:
+def _readable(file: Location) -> None:
+    if is_remote(file):
+        try:
+            size(file)
+        except OSError as error:
+            raise ConfigError(f"cannot read {file}: {reason(error)}") from error
+        return
     if not file.is_file():
         siblings = sorted(p.name for p in file.parent.iterdir()) if file.parent.is_dir() else []
         hint = nearest(file.name, siblings[:1000]) if siblings else "; nor is there its folder"

@@ -5,8 +5,6 @@ dropped by the rules or as a duplicate. With the sketches it is all that a later
 remove duplicates of these documents (`deduplicate.against`): their text is not read again.
 """
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,8 @@ import pyarrow as pa
 from massivetext.dataset import sha256_json
 from massivetext.document import text_buffers
 from massivetext.shingles import shingle_hashes, sort_unique
+from massivetext.storage import Location, remove_tree
+from massivetext.storage import remove as remove_file
 
 from .parts import keep_mask, read_batches
 from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
@@ -79,7 +79,7 @@ def run(
     return materialise(context, STAGE, depends, (STAGE,), produce)
 
 
-def remove(root: Path) -> None:
+def remove(root: Location) -> None:
     """Remove what the stage left in a dataset whose config no longer asks for it."""
-    shutil.rmtree(root / STAGE, ignore_errors=True)
-    (root / "manifests" / f"{STAGE}.json").unlink(missing_ok=True)
+    remove_tree(root / STAGE)
+    remove_file(root / "manifests" / f"{STAGE}.json")

@@ -6,27 +6,32 @@ of its units that occur repeatedly, where the copy is that stays.
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from massivetext.config import Spans
+from massivetext.dataset import open_parquet
 from massivetext.document import text_buffers
 from massivetext.dropped import DROP_STAGES
 from massivetext.hashing import hash_rows
+from massivetext.mapped import write_arrow
 from massivetext.spans import find_units, first_copies
+from massivetext.storage import Location
 
+from . import ticks
+from .context import MakeExchange
 from .exact import CHUNK, leaders
-from .exchange import Exchange
-from .numbering import Numbering, numpy_columns, write_arrow
+from .numbering import Numbering, numpy_columns
 from .parts import keep_mask
 from .stage import Part
 
 BEFORE = DROP_STAGES[: DROP_STAGES.index("spans")]
+# Footers read at once: on a store each is a few requests, most of which is waiting.
+_FOOTERS = 16
 KEPT = pa.schema(
     [
         pa.field("piece", pa.uint32()),
@@ -50,29 +55,33 @@ class Rule:
 class Pieces:
     """The row groups of the measured files, numbered over all parts: what is in memory at once."""
 
-    def __init__(self, root: Path, work: Path, parts: list[Part]):
+    def __init__(self, root: Location, work: Location, parts: list[Part]):
         self.root, self.work, self.parts = root, work, parts
         self.numbering = Numbering(parts)
         rows: list[int] = []
         self.first_of_part = [0]
-        for part in parts:
-            metadata = pq.read_metadata(root / f"measured/{part.name}.parquet")
-            rows += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-            self.first_of_part.append(len(rows))
+        with ThreadPoolExecutor(_FOOTERS) as pool:
+            for groups in pool.map(self._groups, parts):
+                rows += groups
+                self.first_of_part.append(len(rows))
         self.first = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.first) - 1
 
+    def _groups(self, part: Part) -> list[int]:
+        """Return the rows of each row group of a part."""
+        with open_parquet(self.root / f"measured/{part.name}.parquet") as file:
+            metadata = file.metadata
+            return [metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+
     def tick(self) -> None:
         """Count one more piece or partition as done, for a person watching."""
-        with open(self.work / "link" / "ticks", "ab") as file:
-            file.write(b".")
+        ticks.tick(self.work / "link")
 
     def ticks(self) -> int:
         """Return how many have been counted."""
-        path = self.work / "link" / "ticks"
-        return path.stat().st_size if path.exists() else 0
+        return ticks.ticks(self.work / "link")
 
     def part(self, piece: int) -> int:
         """Return the index of the part that a piece belongs to."""
@@ -82,7 +91,7 @@ class Pieces:
         """Return the piece that each document's number belongs to, uint32."""
         return (np.searchsorted(self.first, numbers, side="right") - 1).astype(np.uint32)
 
-    def kept(self, piece: int) -> Path:
+    def kept(self, piece: int) -> Location:
         """Return where the units of a piece that occur repeatedly are listed."""
         return self.work / "link" / f"{piece}.arrow"
 
@@ -92,7 +101,7 @@ class Pieces:
         part = self.part(piece)
         start = int(self.first[piece] - self.numbering.first[part])
         path = self.root / f"measured/{self.parts[part].name}.parquet"
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with open_parquet(path) as file:
             groups = [piece - self.first_of_part[part]]
             for batch in file.iter_batches(1024, row_groups=groups, columns=["id", "text"]):
                 rows = np.flatnonzero(keep[start : start + batch.num_rows])
@@ -180,19 +189,20 @@ class WriteKept(beam.DoFn):
         yield piece
 
 
-def link_units(pipeline: beam.Pipeline, pieces: Pieces, rule: Rule, size: int) -> None:
+def link_units(
+    pipeline: beam.Pipeline, exchange: MakeExchange, pieces: Pieces, rule: Rule, size: int
+) -> None:
     """Build the pipeline that writes, for every piece, its units that occur repeatedly.
 
     `size` is the number of partitions by hash; it ticks once for each of them and for each piece.
     """
-    scratch = str(pieces.work / "link" / "spill")
     _ = (
         pipeline
         | beam.Create(range(len(pieces)), reshuffle=False)
         | beam.Reshuffle()
         | beam.ParDo(ReadUnits(pieces, rule))
-        | "ByHash" >> Exchange("hash0", size, scratch)
+        | "ByHash" >> exchange("hash0", size)
         | beam.ParDo(LinkUnits(pieces))
-        | "ByPiece" >> Exchange("piece", max(1, len(pieces)), scratch)
+        | "ByPiece" >> exchange("piece", max(1, len(pieces)))
         | beam.ParDo(WriteKept(pieces))
     )

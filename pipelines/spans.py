@@ -11,8 +11,6 @@ which nothing is left), each `<subset>/part-*.parquet`. The stage is there only 
 asks for it.
 """
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +21,14 @@ from massivetext.cuts import Cuts, find_cuts
 from massivetext.dataset import sha256_json, write_json
 from massivetext.dropped import DROPPED
 from massivetext.errors import MassivetextError, StageError
+from massivetext.mapped import read_arrow
 from massivetext.progress import Progress
 from massivetext.spans import Kept, Units, find_units
+from massivetext.storage import Location, exists, make_folder, remove_tree
+from massivetext.storage import remove as remove_file
 
-from .execute import execute
-from .numbering import numpy_columns, partitions, read_arrow
+from .context import execute_exchange, paced
+from .numbering import numpy_columns, partitions
 from .parts import keep_mask, measured_parts
 from .span_links import BEFORE, KEPT, Pieces, Rule, link_units
 from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
@@ -130,11 +131,11 @@ def _count(
     out.counts["emptied"] += emptied
 
 
-def remove(root: Path) -> None:
+def remove(root: Location) -> None:
     """Remove what the stage left in a dataset whose config no longer asks for it."""
     for folder in FOLDERS:
-        shutil.rmtree(root / folder, ignore_errors=True)
-    (root / "manifests" / "spans.json").unlink(missing_ok=True)
+        remove_tree(root / folder)
+    remove_file(root / "manifests" / "spans.json")
 
 
 def wanted(config: Config) -> bool:
@@ -146,10 +147,10 @@ def _link(context: Context, pieces: Pieces, rule: Rule) -> None:
     """Find which copy of each unit stays, unless that is done already."""
     folder = pieces.work / "link"
     done = pieces.work / "link.done"
-    if done.exists():
+    if exists(done):
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    remove_tree(folder)
+    make_folder(folder)
     # A row of the exchange has 33 bytes, which is less than most units have.
     size = partitions(sum(part.bytes for part in pieces.parts))
     total = len(pieces) + size
@@ -157,18 +158,19 @@ def _link(context: Context, pieces: Pieces, rule: Rule) -> None:
         with Progress(
             "spans link",
             total,
-            lambda: min(total, pieces.ticks()),
+            paced(context, lambda: min(total, pieces.ticks())),
             unit=lambda count: f"{count:.3g}",
             quiet=context.quiet,
         ):
-            execute(lambda pipeline: link_units(pipeline, pieces, rule, size), context.engine)
+            execute_exchange(
+                context, lambda p, exchange: link_units(p, exchange, pieces, rule, size)
+            )
     except MassivetextError:
         raise
     except Exception as error:  # whatever the engine raises, the step must be named
         raise StageError(
             f"stage spans, step link: {error}\n(run the same command again to continue)"
         ) from error
-    shutil.rmtree(folder / "spill", ignore_errors=True)
     write_json(done, {})
 
 

@@ -2,7 +2,7 @@
 
 Beam's runner keeps every PCollection between stages, and every grouping, as Python objects: 2 GB of
 values to group peak at 10 to 14 GB. These keep a fixed number of bytes each and write the rest to
-one temporary file without a name, which vanishes with the process. It lies in `TMPDIR`.
+one temporary file without a name, which vanishes with the process.
 """
 
 import os
@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from apache_beam.coders import Coder
@@ -20,6 +21,8 @@ from apache_beam.transforms import core, trigger
 from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils import windowed_value
 
+from massivetext.scratch import disk_full
+
 BUFFER_MEMORY = 64 << 20
 FANOUT_BITS = 7
 MAX_LEVEL = 3
@@ -27,11 +30,11 @@ MAX_LEVEL = 3
 
 
 class SpillFile:
-    """An unnamed temporary file that any thread may append to and read from."""
+    """An unnamed temporary file in `folder` that any thread may append to and read from."""
 
-    def __init__(self) -> None:
-        self._folder = tempfile.gettempdir()
-        self._file = tempfile.TemporaryFile(prefix="massivetext-")  # noqa: SIM115  (`close` does)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (`close` does)
         self._lock = threading.Lock()
         self._end = 0
 
@@ -39,7 +42,8 @@ class SpillFile:
         """Write `data`; return its offset and length.
 
         Raises:
-          OSError: the disk is full or fails; names the folder.
+          DiskFullError: the disk is full; tells how much this file holds and what to do.
+          OSError: the disk fails; names the folder.
         """
         with self._lock:
             offset, self._end = self._end, self._end + len(data)
@@ -49,11 +53,10 @@ class SpillFile:
                 written = os.pwrite(self._file.fileno(), view, at)
                 view, at = view[written:], at + written
         except OSError as error:
-            raise OSError(
-                error.errno,
-                f"cannot spill to disk ({error.strerror}); set TMPDIR to a disk with room",
-                self._folder,
-            ) from error
+            error.filename = str(self._folder)
+            if (full := disk_full(error, held=offset)) is not None:
+                raise full from error
+            raise
         return offset, len(data)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -61,7 +64,7 @@ class SpillFile:
         while length:
             part = os.pread(self._file.fileno(), length, offset)
             if not part:
-                raise OSError(f"a spill file in {self._folder} is shorter than written")
+                raise OSError(f"the spill file in {self._folder} is shorter than written")
             parts.append(part)
             offset, length = offset + len(part), length - len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -91,6 +94,15 @@ class ChunkList:
         for chunk in other:
             self.append(chunk)
 
+    def adopt(self, other: "ChunkList") -> None:
+        """Append the chunks of another list; what it has spilled to the same file stays there."""
+        for chunk in other._chunks:
+            if isinstance(chunk, bytes):
+                self.append(chunk)
+            else:
+                self._chunks.append(chunk)
+                self.bytes += chunk[1]
+
     def copy(self) -> "ChunkList":
         new = ChunkList(self._spill, self._memory)
         new._chunks, new._held, new.bytes = list(self._chunks), self._held, self.bytes
@@ -119,6 +131,10 @@ class SpillBuffer(ListBuffer):
     def reset(self) -> None:
         super().reset()
         self._inputs = ChunkList(self._spill, self._memory)
+
+    def adopt(self, chunks: ChunkList) -> None:
+        """Append the chunks of a list on the same spill file."""
+        self._inputs.adopt(chunks)
 
 
 class SpillGroups:
@@ -163,6 +179,11 @@ class SpillGroups:
         self._held += size
         if self._held > self._memory:
             self._flush()
+
+    def adopt(self, chunks: ChunkList) -> None:
+        """Append the chunks of a list."""
+        for chunk in chunks:
+            self.append(chunk)
 
     def extend(self, other: Any) -> None:
         # Beam also calls this with an empty `ListBuffer`, a placeholder for timers.

@@ -6,25 +6,24 @@ When a part is done its result is written below `.work/<stage>/<key>/`, so a run
 continues with the parts that are missing, and a stage whose manifest matches is skipped.
 """
 
-import json
-import shutil
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import apache_beam as beam
 import pyarrow as pa
 
+from massivetext import storage
 from massivetext.dataset import (
     FileRecord,
     HashingFile,
     ParquetFile,
     atomic_file,
+    parse_json,
     read_json,
     sha256_json,
     write_json,
@@ -32,10 +31,16 @@ from massivetext.dataset import (
 from massivetext.document import DEAD_LETTER, DeadLetters
 from massivetext.errors import MassivetextError, StageError
 from massivetext.progress import Progress
+from massivetext.scratch import DiskFullError
+from massivetext.storage import Location, location
+from massivetext.store_errors import reason
 
-from .execute import Engine, execute
+from .context import Context, paced
+from .execute import execute
 
 PROGRESS_SECONDS = 0.5
+# Up to so many files are asked for one by one, more by a listing of their folders.
+FEW_FILES = 8
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,9 @@ class PartResult:
 class PartOutput:
     """Handed to `Work.run`: opens output files below the dataset and records what was done."""
 
-    def __init__(self, root: Path, stage: str, part: Part, progress_file: Path | None = None):
+    def __init__(
+        self, root: Location, stage: str, part: Part, progress_file: Location | None = None
+    ):
         self.root = root
         self.stage = stage
         self.part = part
@@ -111,15 +118,6 @@ class Work(Protocol):
     def run(self, part: Part, out: PartOutput) -> None: ...
 
 
-@dataclass(frozen=True)
-class Context:
-    """Where and how a build runs."""
-
-    root: Path
-    engine: Engine
-    quiet: bool = False
-
-
 class RunPart(beam.DoFn):
     """Runs one part unless its result is already there, and writes the result beside it."""
 
@@ -130,11 +128,13 @@ class RunPart(beam.DoFn):
         self.work.setup()
 
     def process(self, part: Part) -> Iterator[str]:
-        result_file = _result_file(Path(self.results), part)
-        if not _complete(Path(self.root), result_file):
-            progress_file = result_file.with_suffix(".progress")
-            progress_file.parent.mkdir(parents=True, exist_ok=True)
-            output = PartOutput(Path(self.root), self.stage, part, progress_file)
+        root, result_file = location(self.root), _result_file(location(self.results), part)
+        if not _complete(root, result_file):
+            progress_file = None
+            if not storage.is_remote(root):  # there, what is done is told by the parts alone
+                progress_file = result_file.with_suffix(".progress")
+                storage.make_folder(progress_file.parent)
+            output = PartOutput(root, self.stage, part, progress_file)
             try:
                 self.work.run(part, output)
                 result = output.finish()
@@ -150,25 +150,34 @@ class RunPart(beam.DoFn):
                 )
                 raise
             write_json(result_file, asdict(result))
-            progress_file.unlink(missing_ok=True)
+            if progress_file is not None:
+                storage.remove(progress_file)
         yield part.name
 
 
-def _complete(root: Path, result_file: Path) -> bool:
+def _complete(root: Location, result_file: Location) -> bool:
     """Whether a part is done and what it wrote is still there."""
-    return result_file.exists() and _present(root, [vars(f) for f in _load(result_file).files])
+    try:
+        result = _load(storage.read_bytes(result_file), result_file)
+    except FileNotFoundError:
+        return False
+    return missing(root, [vars(file) for file in result.files]) is None
 
 
 def _describe(error: Exception) -> str:
     if isinstance(error, MassivetextError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.strerror or error} ({error.filename or 'no file named'})"
+        return f"{reason(error)} ({error.filename or 'no file named'})"
     return f"{type(error).__name__}: {error}"
 
 
-def _result_file(results: Path, part: Part) -> Path:
-    return results / (part.name.replace("/", "-") + ".json")
+def _result_name(part: Part) -> str:
+    return part.name.replace("/", "-") + ".json"
+
+
+def _result_file(results: Location, part: Part) -> Location:
+    return results / _result_name(part)
 
 
 def run_parts(
@@ -184,9 +193,10 @@ def run_parts(
       StageError: a part failed; names the part and the cause. Finished parts are kept.
     """
     results = context.root / ".work" / key / stage
-    results.mkdir(parents=True, exist_ok=True)
-    for stale in [*results.glob("*.error"), *results.glob("*.progress")]:
-        stale.unlink()
+    storage.make_folder(results)
+    for name in storage.sizes(results):
+        if name.endswith((".error", ".progress")):
+            storage.remove(results / name)
 
     def build(pipeline: beam.Pipeline) -> None:
         _ = (
@@ -198,45 +208,53 @@ def run_parts(
 
     def done() -> int:
         total = 0
+        names = set(storage.sizes(results))
         for part in parts:
-            file = _result_file(results, part)
-            if file.exists():
+            name = _result_name(part)
+            if name in names:
                 total += part.bytes
-            else:
+            elif (progress := name.removesuffix(".json") + ".progress") in names:
                 try:
-                    total += int(file.with_suffix(".progress").read_text() or 0)
+                    total += int((results / progress).read_text() or 0)
                 except (OSError, ValueError):
                     continue
         return total
 
-    with Progress(stage, sum(part.bytes for part in parts), done, quiet=context.quiet):
+    total = sum(part.bytes for part in parts)
+    with Progress(stage, total, paced(context, done), quiet=context.quiet):
         try:
             execute(build, context.engine)
+        except DiskFullError:
+            raise
         except Exception as error:
-            errors = sorted(results.glob("*.error"))
+            errors = sorted(name for name in storage.sizes(results) if name.endswith(".error"))
             if not errors:
                 if isinstance(error, MassivetextError):
                     raise StageError(
                         f"stage {stage}: {error}\n(run the same command again to continue)"
                     ) from error
                 trace = results / "engine.log"
-                trace.write_text(str(error))
+                with atomic_file(trace) as log:
+                    log.write(str(error).encode())
                 lines = [line for line in str(error).splitlines() if line.strip()]
                 cause = lines[-1] if lines else type(error).__name__
                 raise StageError(f"stage {stage} stopped: {cause}\n(details in {trace})") from error
-            first = json.loads(errors[0].read_text())
+            file = results / errors[0]
+            first = read_json(file)
             raise StageError(
-                f"stage {stage}, part {errors[0].stem}: {first['message']}\n"
-                f"(details in {errors[0]}; run the same command again to continue)"
+                f"stage {stage}, part {errors[0].removesuffix('.error')}: {first['message']}\n"
+                f"(details in {file}; run the same command again to continue)"
             ) from error
-    missing = [part.name for part in parts if not _result_file(results, part).exists()]
-    if missing:
-        raise StageError(f"stage {stage} ended without a result for {missing[0]}; run it again")
-    return [_load(_result_file(results, part)) for part in parts]
+    names = storage.sizes(results)
+    without = [part.name for part in parts if _result_name(part) not in names]
+    if without:
+        raise StageError(f"stage {stage} ended without a result for {without[0]}; run it again")
+    files = [_result_file(results, part) for part in parts]
+    return [_load(*pair) for pair in zip(storage.read_all(files), files, strict=True)]
 
 
-def _load(path: Path) -> PartResult:
-    value = read_json(path)
+def _load(content: bytes, path: Location) -> PartResult:
+    value = parse_json(content, path)
     return PartResult(
         value["counts"], [FileRecord(**file) for file in value["files"]], value["extra"]
     )
@@ -260,32 +278,45 @@ def materialise(
     """
     key = sha256_json({"stage": stage, **depends})
     path = context.root / "manifests" / f"{stage}.json"
-    if path.exists():
+    if storage.exists(path):
         manifest: dict[str, Any] = read_json(path)
-        if manifest.get("key") == key and _present(context.root, manifest["files"]):
+        if manifest.get("key") == key and missing(context.root, manifest["files"]) is None:
             return manifest
-        path.unlink()
+        storage.remove(path)
     work = context.root / ".work" / stage
-    if not (work / key[:16]).exists():
+    if not storage.exists(work / key[:16]):
         for folder in [*(context.root / name for name in folders), work]:
-            shutil.rmtree(folder, ignore_errors=True)
+            storage.remove_tree(folder)
     started = time.monotonic()
     body = produce(f"{stage}/{key[:16]}")
     body["files"] = [asdict(file) for file in sorted(body["files"], key=lambda f: f.path)]
     manifest = {"stage": stage, "key": key, "depends": depends, **body}
     write_json(path, manifest)
-    shutil.rmtree(work, ignore_errors=True)
+    storage.remove_tree(work)
     if not context.quiet:
         Progress.line(stage, f"done in {time.monotonic() - started:.1f} s")
     return manifest
 
 
-def _present(root: Path, files: list[dict[str, Any]]) -> bool:
+def missing(root: Location, files: list[dict[str, Any]]) -> str | None:
+    """Return the first of a manifest's files below `root` that is not there, or not as long as it
+    was written; None when all are."""
+    found: dict[str, int] = {}
+    listed = storage.is_remote(root) and len(files) > FEW_FILES
+    if listed:
+        for top in sorted({file["path"].partition("/")[0] for file in files}):
+            sizes = storage.sizes(root / top)
+            found |= {f"{top}/{name}": size for name, size in sizes.items()}
     for file in files:
-        path = root / file["path"]
-        if not path.is_file() or path.stat().st_size != file["bytes"]:
-            return False
-    return True
+        path = file["path"]
+        if not listed:
+            try:
+                found[path] = storage.size(root / path)
+            except FileNotFoundError:
+                return str(path)
+        if found.get(path) != file["bytes"]:
+            return str(path)
+    return None
 
 
 def add_counts(results: list[PartResult]) -> dict[str, int]:

@@ -6,7 +6,7 @@ of the model and of the documents, so whatever leaves both alone (new weights wi
 """
 
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from massivetext.config import Config
@@ -17,6 +17,7 @@ from massivetext.lineage import documents_identity
 from massivetext.mixture import resolve_weights
 from massivetext.presets import TOKENIZERS, TokenizerPreset
 from massivetext.progress import Progress, human_bytes, human_seconds
+from massivetext.storage import location, read_bytes, size
 from massivetext.tokenizer.encode import Tokenizer
 from massivetext.tokenizer.sample import SAMPLE, budgets, candidates, cutoff, fill
 from massivetext.tokenizer.train import train_model
@@ -113,7 +114,7 @@ def train_tokenizer_stage(
         given = Tokenizer.load(chosen.model)
         if sentinels:
             sentinel_ids(given, chosen.model)
-        depends["model"] = sha256_file(Path(chosen.model))
+        depends["model"] = sha256_file(location(chosen.model))
     else:
         weights = resolve_weights(config.mixture, config.subsets)
         documents = documents_manifest["subsets"]
@@ -130,7 +131,7 @@ def train_tokenizer_stage(
     def produce(key: str) -> dict[str, Any]:
         if chosen.model is not None:
             with atomic_file(context.root / MODEL) as copy:
-                copy.write(Path(chosen.model).read_bytes())
+                copy.write(read_bytes(location(chosen.model)))
             model = FileRecord(MODEL, copy.bytes, copy.digest.hexdigest(), 0)
             return _describe(context, [model], {}, sentinels)
         draws = _draws(key, documents, share)
@@ -210,7 +211,7 @@ def _describe(
     if report:
         path = context.root / REPORT
         write_json(path, body)
-        files = [*files, FileRecord(REPORT, path.stat().st_size, sha256_file(path), 0)]
+        files = [*files, FileRecord(REPORT, size(path), sha256_file(path), 0)]
     return {**body, "files": files}
 
 
@@ -250,7 +251,7 @@ def tokenise_stage(
                 "subset": name,
                 "path": entry["path"],
                 "rows": entry["rows"],
-                "tokens": f"{folder}/{name}/{Path(entry['path']).stem}",
+                "tokens": f"{folder}/{name}/{PurePosixPath(entry['path']).stem}",
                 INFILL: rule is not None and kind == "subsets" and rule.covers(name),
             },
         )

@@ -12,6 +12,7 @@ standard input ends, the driver is gone, however it went, and every worker is ki
 import ctypes
 import faulthandler
 import gc
+import io
 import json
 import logging
 import os
@@ -29,15 +30,20 @@ STATE_CACHE_BYTES = 100 << 20
 NO_TIMED_FLUSH = 0
 
 
-def serve(events: int) -> None:
-    """Start, watch and kill workers until standard input ends."""
-    import numba  # noqa: F401  (workers inherit what is imported here)
+def preload() -> None:
+    """Import what every worker needs, for it to inherit."""
+    import numba  # noqa: F401
     from apache_beam.runners.portability.fn_api_runner import worker_handlers  # noqa: F401
 
     import massivetext.pipelines.coders  # noqa: F401
 
     gc.collect()
     gc.freeze()
+
+
+def serve(events: int) -> None:
+    """Start, watch and kill workers until standard input ends."""
+    preload()
     workers: dict[int, str] = {}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     woken, wake = os.pipe()
@@ -91,6 +97,20 @@ def _reap(workers: dict[int, str], events: int) -> None:
         os.write(events, line.encode())
 
 
+class _Log(io.FileIO):
+    """A file that drops what the disk has no room for.
+
+    Beam's worker prints an error before it answers with it: it would never answer that the disk is
+    full if the printing failed for the same reason.
+    """
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
 def _become_worker(request: dict[str, Any]) -> NoReturn:
     code = 1
     try:
@@ -103,6 +123,9 @@ def _become_worker(request: dict[str, Any]) -> NoReturn:
         os.unlink(request["log"])
         os.dup2(null, 0)
         os.dup2(log, 2)
+        sys.stderr = io.TextIOWrapper(
+            _Log(2, "w", closefd=False), errors="backslashreplace", write_through=True
+        )
         faulthandler.enable(all_threads=False)
         os.environ.clear()
         # gRPC would send even local calls to a proxy.

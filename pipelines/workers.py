@@ -9,21 +9,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
-from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
-    BeamFnControlServicer,
-    ControlConnection,
     GrpcWorkerHandler,
     WorkerHandler,
 )
-from apache_beam.runners.worker.data_plane import _GrpcDataChannel
 from apache_beam.transforms import environments
 
+from .worker_channels import Control, Data
 from .worker_server import NO_TIMED_FLUSH
 
 ENVIRONMENT_URN = "massivetext:env:forked_worker:v1"
@@ -53,22 +50,7 @@ class WorkerServer:
             return cls._instance
 
     def __init__(self) -> None:
-        events, write_end = os.pipe()
-        environment = {
-            **os.environ,
-            **SINGLE_THREAD,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        }
-        # Its own session, so that Ctrl-C reaches the driver alone, which then ends the workers.
-        # -P: a folder `massivetext` where the command runs, such as a checkout, is not the package.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "massivetext.pipelines.worker_server", str(write_end)],
-            stdin=subprocess.PIPE,
-            pass_fds=[write_end],
-            env=environment,
-            start_new_session=True,
-        )
-        os.close(write_end)
+        self._process, events = _launch()
         self._driver = os.getpid()
         self._lock = threading.Lock()
         self._watched: dict[str, Callable[[int | None], None]] = {}
@@ -132,72 +114,56 @@ class WorkerServer:
             ended(None)
 
 
-class Control(ControlConnection):
-    """A control connection that answers for its worker once the worker is dead.
-
-    Beam's own waits for ever for the answer of a worker that has died.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.failure = ""
-
-    def push(self, req: Any) -> Any:
-        future = super().push(req)
-        if self.failure:
-            self.fail(self.failure)
-        return future
-
-    def fail(self, message: str) -> None:
-        """Answer every open and every later request with the error `message`."""
-        self.failure = message
-        for instruction in list(self._futures_by_id):
-            future = self._futures_by_id.pop(instruction, None)
-            if future is not None:
-                future.set(
-                    beam_fn_api_pb2.InstructionResponse(instruction_id=instruction, error=message)
-                )
-
-    def idle(self) -> bool:
-        """Tell whether the worker is connected and has nothing to do."""
-        return self._state == BeamFnControlServicer.STARTED_STATE and not self._futures_by_id
-
-    def _read(self) -> None:
-        for response in _until_broken(self._input):
-            future = self._futures_by_id.pop(response.instruction_id, None)
-            if future is not None:
-                future.set(response)
-
-
-class Data(_GrpcDataChannel):
-    """A data channel that closes quietly when its worker is killed."""
-
-    def _read_inputs(self, elements_iterator: Any) -> None:
-        super()._read_inputs(_until_broken(elements_iterator))
-
-
-def _until_broken(stream: Any) -> Iterator[Any]:
-    # The stream of a killed worker ends with an error in a thread that nobody waits for. How the
-    # worker ended is reported where it is known, in `ForkedWorker`.
-    with contextlib.suppress(grpc.RpcError):
-        yield from stream
+def _launch() -> tuple[subprocess.Popen[bytes], int]:
+    """Start the process; return it and the descriptor that its events come from."""
+    events, write_end = os.pipe()
+    environment = {
+        **os.environ,
+        **SINGLE_THREAD,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    # Its own session, so that Ctrl-C reaches the driver alone, which then ends the workers.
+    # -P: a folder `massivetext` where the command runs, such as a checkout, is not the package.
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "massivetext.pipelines.worker_server", str(write_end)],
+        stdin=subprocess.PIPE,
+        pass_fds=[write_end],
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(write_end)
+    return process, events
 
 
 class ForkedEnvironment(environments.Environment):
-    """The environment in which the local runner runs user code: a forked worker process."""
+    """The environment in which the local runner runs user code: a forked worker process.
+
+    `folder` is where workers keep their logs; the runner fills it in when a run begins.
+    """
+
+    folder = b""
 
     def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
-        return ENVIRONMENT_URN, b""
+        return ENVIRONMENT_URN, self.folder
 
     @staticmethod
     def from_runner_api_parameter(
         payload: bytes, capabilities: Any, artifacts: Any, resource_hints: Any, context: Any
     ) -> "ForkedEnvironment":
-        return ForkedEnvironment(capabilities, artifacts, resource_hints)
+        environment = ForkedEnvironment(capabilities, artifacts, resource_hints)
+        environment.folder = payload
+        return environment
 
     @classmethod
     def default(cls) -> "ForkedEnvironment":
         return cls(capabilities=environments.python_sdk_capabilities(), artifacts=())
+
+
+def keep_logs_in(folder: Path, pipeline_proto: Any) -> None:
+    """Make the workers of a pipeline keep their logs in `folder`."""
+    for environment in pipeline_proto.components.environments.values():
+        if environment.urn == ENVIRONMENT_URN:
+            environment.payload = os.fsencode(folder)
 
 
 environments.Environment.register_urn(
@@ -208,62 +174,94 @@ environments.Environment.register_urn(
 
 
 class ForkedWorker(GrpcWorkerHandler):
-    """One worker process. `died` is set as soon as it has ended without being asked to."""
+    """One worker process at a time. `died` is set as soon as it has ended without being asked to.
+
+    `how` then tells how it ended and `last_words` what it wrote to standard error.
+    """
 
     control_conn: Control
     data_conn: Data
 
-    def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any):
+    def __init__(self, folder: bytes, state: Any, provision_info: Any, grpc_server: Any):
         super().__init__(state, provision_info, grpc_server)
-        self.control_conn = Control()
-        self.data_conn = Data(NO_TIMED_FLUSH)
-        grpc_server.control_handler._connections_by_worker_id[self.worker_id] = self.control_conn
-        grpc_server.data_plane_handler._connections_by_worker_id[(self.worker_id, "")] = (
-            self.data_conn
-        )
-        self.died = threading.Event()
-        self.on_death: Callable[[], None] = lambda: None
-        self._ended = threading.Event()
+        self._folder = Path(os.fsdecode(folder))
+        self._life = threading.Lock()
         self._stopping = False
+        self._connect()
 
     def start_worker(self) -> None:
-        # The worker removes the name when it has opened the file, so that none is ever left.
-        log, self._log_path = tempfile.mkstemp(prefix="massivetext-worker-", suffix=".log")
-        self._log = os.fdopen(log, errors="replace")
+        # The worker removes the name when it has opened the file.
+        log = tempfile.mkstemp(prefix="worker-", suffix=".log", dir=self._folder)
+        self._log, self._log_path = os.fdopen(log[0], errors="replace"), Path(log[1])
         self._server = WorkerServer.get()
-        self._server.start(self.worker_id, self.control_address, self._log_path, self._on_exit)
+        self._server.start(self.worker_id, self.control_address, str(self._log_path), self._on_exit)
+
+    def restart(self) -> None:
+        """Start a process in place of the one that died.
+
+        Raises:
+          RuntimeError: the worker is closed.
+        """
+        with self._life:
+            if self._stopping:
+                raise RuntimeError("the run has ended")
+            self._disconnect()
+            # A new name: to the servers of the run this is another worker.
+            manager = self.control_handler._worker_manager
+            del manager._workers_by_id[self.worker_id]
+            with WorkerHandler._lock:
+                WorkerHandler._worker_id_counter += 1
+                self.worker_id = f"worker_{WorkerHandler._worker_id_counter}"
+            manager._workers_by_id[self.worker_id] = self
+            self._connect()
+            self.start_worker()
 
     def close(self) -> None:
         """End the worker: gracefully when it is idle, at once when it is not."""
-        self._stopping = True
-        graceful = self.control_conn.idle() and not self.died.is_set()
-        if not graceful:
+        with self._life:
+            self._stopping = True
+        if self.died.is_set() or not self.control_conn.idle():
             self._server.kill(self.worker_id)
             self._ended.wait(STOP_SECONDS)
+            self._disconnect()
+            return
         self.control_conn.close()
-        # What was on its way to a killed worker may fill the channel, and closing then waits.
-        closing = threading.Thread(target=self._close_data, daemon=True)
-        closing.start()
-        if graceful:
-            closing.join(STOP_SECONDS)
+        with contextlib.suppress(RuntimeError, grpc.RpcError):
+            self.data_conn.close()
         self.stop_worker()
 
     def stop_worker(self) -> None:
         if not self._ended.wait(STOP_SECONDS):
             self._server.kill(self.worker_id)
-        self._log.close()
-        Path(self._log_path).unlink(missing_ok=True)
+        self._close_log()
 
-    def _close_data(self) -> None:
-        with contextlib.suppress(RuntimeError, grpc.RpcError):
-            self.data_conn.close()
+    def _connect(self) -> None:
+        self.control_conn, self.data_conn = Control(), Data(NO_TIMED_FLUSH)
+        self._grpc_server.control_handler._connections_by_worker_id[self.worker_id] = (
+            self.control_conn
+        )
+        self._grpc_server.data_plane_handler._connections_by_worker_id[(self.worker_id, "")] = (
+            self.data_conn
+        )
+        self.died, self._ended = threading.Event(), threading.Event()
+        self.how = self.last_words = ""
+
+    def _disconnect(self) -> None:
+        """Close the connections to a process that has been killed."""
+        self.control_conn.close()
+        self.data_conn.abandon()
+        self._close_log()
+
+    def _close_log(self) -> None:
+        self._log.close()
+        self._log_path.unlink(missing_ok=True)
 
     def _on_exit(self, code: int | None) -> None:
-        if not self._stopping:
-            self.control_conn.fail(f"a worker process {_how(code)}{self._tail()}")
-            self.died.set()
-            self.on_death()
         self._ended.set()
+        if not self._stopping:
+            self.how, self.last_words = _how(code), self._tail()
+            self.control_conn.fail(f"a worker process {self.how}")
+            self.died.set()
 
     def _tail(self) -> str:
         lines = self._log.read().splitlines()

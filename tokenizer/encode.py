@@ -14,7 +14,6 @@ import re
 import threading
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import pyarrow as pa
 
 from massivetext.document import text_buffers
 from massivetext.errors import ConfigError, InputError
+from massivetext.storage import Location, location, read_bytes
 
 from .model_file import ModelSpec, Pieces, parse, parse_pieces
 
@@ -93,14 +93,14 @@ class Tokenizer:
         return token if found else None
 
     @classmethod
-    def load(cls, path: Path | str) -> "Tokenizer":
+    def load(cls, path: Location | str) -> "Tokenizer":
         """Load a model file.
 
         Raises:
           ConfigError: it is missing, not a SentencePiece model, or has no end-of-sentence piece.
         """
         try:
-            content = Path(path).read_bytes()
+            content = read_bytes(location(path))
         except OSError as error:
             raise ConfigError(f"tokenizer model {path}: {error.strerror}") from error
         return cls.load_bytes(content, str(path))

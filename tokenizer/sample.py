@@ -8,16 +8,16 @@ with a wide margin, are ever read in whole.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from massivetext.dataset import open_parquet, read_table
 from massivetext.document import text_buffers
 from massivetext.errors import InputError
 from massivetext.hashing import hash_rows
+from massivetext.storage import Location
 
 SAMPLE = pa.schema(
     [
@@ -74,7 +74,7 @@ def cutoff(documents: int, size: int, budget: int) -> int:
     return int(wanted / documents * 2**64)
 
 
-def candidates(path: Path, largest: int, budget: int, seed: int) -> Iterator[pa.RecordBatch]:
+def candidates(path: Location, largest: int, budget: int, seed: int) -> Iterator[pa.RecordBatch]:
     """Yield the documents of a Parquet file whose hash is at most `largest`, as `SAMPLE` batches.
 
     Texts are cut to `budget` bytes: no more of one can be used. Ids are read first and row groups
@@ -84,7 +84,7 @@ def candidates(path: Path, largest: int, budget: int, seed: int) -> Iterator[pa.
       InputError: the file is not Parquet with the columns `id` and `text`.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for group in range(file.num_row_groups):
                 ids = file.read_row_group(group, columns=["id"]).column("id").combine_chunks()
                 hashes = hash_rows(*text_buffers(ids), seed ^ SAMPLE_SALT)
@@ -115,13 +115,13 @@ def truncate(text: str, limit: int) -> str:
     return text.encode()[:limit].decode(errors="ignore")
 
 
-def fill(files: Iterable[Path], budget: int) -> Iterator[str]:
+def fill(files: Iterable[Location], budget: int) -> Iterator[str]:
     """Yield texts of `SAMPLE` files in the order of their hashes until `budget` bytes are full.
 
     The last text is cut to fit. Holds the candidates of one subset in memory: some 1.2 times the
     budget.
     """
-    tables = [pq.read_table(file, schema=SAMPLE) for file in files]
+    tables = [read_table(file).cast(SAMPLE) for file in files]
     if not tables:
         return
     table = pa.concat_tables(tables)

@@ -3,16 +3,16 @@
 A folder `checkpoints/<step>` holds `params`, `optimiser` (its moments and counters) and `about`
 (JSON: where the run is, the model, the recipe, the shards' fingerprint). Orbax copies the state off
 the devices, and training goes on while a thread writes it under a temporary name, renames it and
-then removes those that are not kept. A killed run or a full disk leaves the one before.
+then removes those that are not kept. A killed run or a full disk leaves the one before. Where the
+run's folder is on an object store, each is uploaded by that thread, and read from a copy.
 """
 
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -20,6 +20,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from massivetext.errors import ConfigError, InputError, StageError
+from massivetext.published import Published
+from massivetext.storage import Location
 
 from .parameters import Dimensions, Params, table
 
@@ -30,7 +32,7 @@ STATE = ("params", "optimiser")
 REMOVED = "removed"
 
 # TensorStore reports a full disk as ValueError or RuntimeError, by its own status code.
-ERRORS = (OSError, ValueError, RuntimeError)
+ERRORS = (OSError, ValueError, RuntimeError, StageError)
 
 Keep = Callable[[Sequence[int]], set[int]]
 
@@ -62,7 +64,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        root: Path,
+        root: Location,
         identity: dict[str, Any],
         keep: Keep = lambda steps: set(),
         *,
@@ -72,7 +74,11 @@ class Checkpoints:
         # lines.
         for name in ("absl", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        self.folder = (root / FOLDER).absolute()
+        self._published = Published(root / FOLDER)
+        self.address, self.folder = self._published.address, self._published.folder
+        if self._published.remote and not read_only and jax.process_count() > 1:
+            what = "train into a folder that all of them share, then copy it there"
+            raise ConfigError(f"{self.address} cannot take several processes' checkpoints: {what}")
         if self.folder.exists() and not self.folder.is_dir():
             raise ConfigError(f"{self.folder} is a file; checkpoints need a folder of that name")
         self.identity = identity
@@ -98,18 +104,16 @@ class Checkpoints:
         self._pending: int | None = None
         handlers: dict[str, Any] = {item: ocp.StandardCheckpointHandler() for item in STATE}
         handlers["about"] = ocp.JsonCheckpointHandler()
+        self._uploads = ThreadPoolExecutor(1, thread_name_prefix="upload checkpoint")
+        self._published.fetch(lambda name: not {*STATE} & {*name.split("/")})
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+        self._last = self.last_step
         self._sweep()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
         try:
             self.wait()
         except StageError as error:
@@ -124,6 +128,7 @@ class Checkpoints:
                 if not self._failed:
                     raise
             self._sweep()
+            self._published.close()
 
     @property
     def steps(self) -> list[int]:
@@ -136,8 +141,8 @@ class Checkpoints:
         """Steps done at the last whole checkpoint, or None when there is none."""
         return max(self.steps, default=None)
 
-    def path(self, step: int) -> Path:
-        return self.folder / str(step)
+    def path(self, step: int) -> Location:
+        return self.address / str(step)
 
     def save(
         self, step: int, state: dict[str, Any], about: dict[str, Any], bits_per_byte: float | None
@@ -160,6 +165,13 @@ class Checkpoints:
         self._pending = step
         with self._saving(step):
             self._manager.save(step, args=contents, metrics=metrics, force=True)
+        self._finish: Callable[[], object] = self._manager.wait_until_finished
+        if self._published.remote:
+            self._finish = self._uploads.submit(self._upload, step).result
+
+    def _upload(self, step: int) -> None:
+        self._manager.wait_until_finished()
+        self._published.commit(str(step))
 
     def wait(self) -> None:
         """Return when the checkpoint that was begun is whole.
@@ -169,8 +181,8 @@ class Checkpoints:
         """
         if self._pending is not None:
             with self._saving(self._pending):
-                self._manager.wait_until_finished()
-            self._pending = None
+                self._finish()
+            self._last, self._pending = self._pending, None
             self._sweep()
 
     @contextmanager
@@ -181,10 +193,9 @@ class Checkpoints:
             self._pending = None
             self._failed = True
             self._manager.reload()  # it forgot those that this one was to replace
-            before = self.last_step
-            left = "nothing was saved before" if before is None else f"step {before} is kept"
+            left = f"step {self._last} is kept" if self._last else "nothing was saved before"
             raise StageError(
-                f"the checkpoint of step {step} could not be written to {self.folder}; {left}. "
+                f"the checkpoint of step {step} could not be written to {self.address}; {left}. "
                 f"Free some space and run again. ({str(error).splitlines()[0]})"
             ) from error
 
@@ -193,11 +204,15 @@ class Checkpoints:
         for later in reversed(self.steps):
             if later > step:
                 self._manager.delete(later)
+        self._last = step
         self._sweep()
 
     def _sweep(self) -> None:
         """Remove the files of removed checkpoints, and of those that were never finished."""
         if self._writes and jax.process_index() == 0:
+            if not self._failed:  # or the last one that was uploaded may be missing here
+                with suppress(StageError):  # what cannot be removed now is removed later
+                    self._published.keep(map(str, self._manager.all_steps()))
             for path in (self.folder / REMOVED, *self.folder.glob("*.orbax-checkpoint-tmp")):
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -227,6 +242,7 @@ class Checkpoints:
 
     def dtypes(self, step: int, item: str) -> Any:
         """Return the dtype of every array of an item as saved, as a tree like it."""
+        self._fetch(step, item)
         try:
             metadata = self._manager.item_metadata(step)[item]
         except Exception as error:  # as in `_restore`
@@ -235,7 +251,11 @@ class Checkpoints:
             raise self._unreadable(step, FileNotFoundError(f"no {item}"))
         return jax.tree.map(lambda array: array.dtype, metadata.tree)
 
+    def _fetch(self, step: int, item: str) -> None:
+        self._published.fetch(lambda name: name.startswith(f"{step}/{item}/"))
+
     def _restore(self, step: int, item: str, args: Any) -> Any:
+        self._fetch(step, item)
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
         # Orbax raises a plain Exception for damaged arrays, and what its reader raises for others.
@@ -250,7 +270,7 @@ class Checkpoints:
         )
 
 
-def check_identity(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+def check_identity(stored: dict[str, Any], wanted: dict[str, Any], path: Location) -> None:
     """Raise ConfigError naming the first of `wanted` that `stored` does not share."""
     for name, value in wanted.items():
         if stored.get(name) != value:
@@ -267,7 +287,7 @@ def _differing(stored: Any, wanted: Any) -> str:
     return f"{stored!r}, not {wanted!r}"
 
 
-def load_params(root: Path, size: Dimensions, data: str) -> Params:
+def load_params(root: Location, size: Dimensions, data: str) -> Params:
     """Return the parameters of the last checkpoint under `root`, for evaluation and sampling.
 
     They are in the precision they were trained in, on one device; nothing else is read.
@@ -279,13 +299,14 @@ def load_params(root: Path, size: Dimensions, data: str) -> Params:
       InputError: there is no checkpoint, or it cannot be read.
       ConfigError: it is of another model or of other shards.
     """
+    missing = InputError(f"no checkpoint in {root / FOLDER}; run massivetext train first")
     if not (root / FOLDER).is_dir():
-        raise InputError(f"no checkpoint in {root / FOLDER}; run massivetext train first")
+        raise missing
     identity = {"model": size.to_json(), "shards": data}
     with Checkpoints(root, identity, read_only=True) as checkpoints:
         step = checkpoints.last_step
         if step is None:
-            raise InputError(f"no checkpoint in {root / FOLDER}; run massivetext train first")
+            raise missing
         checkpoints.about(step)
         dtypes = checkpoints.dtypes(step, "params")
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

@@ -8,7 +8,6 @@ was left out is not met again.
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from massivetext.config import Train
 from massivetext.dataset import read_json, sha256_file, sha256_json
 from massivetext.errors import ConfigError, InputError, StageError
 from massivetext.shards import Records, Shards
+from massivetext.storage import Location, exists
 from massivetext.training_records import RecordReader, TrainingRecords
 
 from .loss import PADDING
@@ -87,7 +87,7 @@ def fingerprint(shards: TrainingRecords) -> str:
     return sha256_json(shards.manifest)
 
 
-def require_same_build(root: Path, shards: Shards) -> None:
+def require_same_build(root: Location, shards: Shards) -> None:
     """Refuse shards that are not those of the build in `root`, as far as the build is there.
 
     Raises:
@@ -95,7 +95,7 @@ def require_same_build(root: Path, shards: Shards) -> None:
     """
     path = shards.folder / "manifest.json"
     stage = root / "manifests" / "shards.json"
-    if stage.exists():
+    if exists(stage):
         written = {entry["path"]: entry["sha256"] for entry in read_json(stage)["files"]}
         if written.get("shards/manifest.json") != sha256_file(path):
             raise InputError(
@@ -103,7 +103,7 @@ def require_same_build(root: Path, shards: Shards) -> None:
                 f"it, or delete {stage} and build again"
             )
     tokenizer = root / "tokenizer" / "tokenizer.model"
-    if tokenizer.exists() and sha256_file(tokenizer) != shards.manifest["tokenizer_sha256"]:
+    if exists(tokenizer) and sha256_file(tokenizer) != shards.manifest["tokenizer_sha256"]:
         raise InputError(
             f"the shards in {shards.folder} were made with another tokenizer than {tokenizer}; "
             "build again"

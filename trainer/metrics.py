@@ -6,14 +6,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
-from types import TracebackType
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Any
 
 from massivetext.dataset import atomic_file
 from massivetext.errors import StageError
 from massivetext.progress import human_seconds
+from massivetext.published import Published
+from massivetext.storage import Location
 
 from .events import Events
 from .plot import run_svg
@@ -27,6 +27,7 @@ class Metrics:
     """Writes `train/metrics.jsonl`, events for TensorBoard, lines on stderr and `train/loss.svg`.
 
     A context manager. The files are those of one process: with `writes` false, nothing is written.
+    On an object store they appear, as far as they are, with every evaluation and checkpoint.
 
     Args:
       steps, tokens: of the whole run; long runs print every n-th step so that about 200 lines
@@ -41,7 +42,7 @@ class Metrics:
 
     def __init__(
         self,
-        root: Path,
+        root: Location,
         steps: int,
         tokens: int,
         *,
@@ -52,7 +53,8 @@ class Metrics:
         quiet: bool = False,
         writes: bool = True,
     ):
-        self.folder = root / "train"
+        self._published = Published(root / "train")
+        self.folder = self._published.folder
         self.steps, self.tokens = steps, tokens
         self.text_bytes, self.mfu = text_bytes, mfu
         self.quiet, self.writes = quiet or not writes, writes
@@ -68,6 +70,7 @@ class Metrics:
         self._open = ExitStack()
         if self.writes:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._published.fetch(lambda name: "/" not in name)
             path = self.folder / FILE
             file = self._open.enter_context(open(path, "ab", buffering=0))
             os.truncate(path, min(self._size, path.stat().st_size))
@@ -75,16 +78,16 @@ class Metrics:
             self._events = self._open.enter_context(Events(self.folder, self._done))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._open.close()
+        # What a run that failed has said is worth having, and why it failed worth more.
+        with suppress(StageError) if kind else nullcontext():
+            self._published.publish()
+        self._published.close()
 
     def size(self) -> int:
-        """Return the bytes of `metrics.jsonl` so far; a checkpoint keeps it."""
+        """Publish `metrics.jsonl`; return its bytes so far, which a checkpoint keeps."""
+        self._published.publish()
         return os.fstat(self._file.fileno()).st_size if self.writes else 0
 
     def start_clock(self) -> None:
@@ -140,6 +143,7 @@ class Metrics:
         self._write({"step": done, "tokens": tokens, "bits_per_byte": bits_per_byte})
         if self.writes and bits_per_byte:
             self._events.add(done, {f"bpb/{name}": bpb for name, bpb in bits_per_byte.items()})
+        self._published.publish()
         if not self.quiet and bits_per_byte:
             values = "  ".join(f"{name} {value:.3f}" for name, value in bits_per_byte.items())
             say(f"held out, step {done}: bits per byte  {values}")
@@ -190,17 +194,16 @@ class Metrics:
             ) from error
 
 
-def read_metrics(root: Path) -> list[dict[str, Any]]:
+def read_metrics(root: Location) -> list[dict[str, Any]]:
     """Return the lines of `train/metrics.jsonl`; one cut short by a kill ends the list."""
     path = root / "train" / FILE
     records: list[dict[str, Any]] = []
     if path.exists():
-        with open(path, "rb") as file:
-            for line in file:
-                try:
-                    records.append(json.loads(line))
-                except json.JSONDecodeError:
-                    break
+        for line in path.read_bytes().splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
     return records
 
 

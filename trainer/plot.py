@@ -1,7 +1,10 @@
 """The curves of a run as an SVG of its own: no plotting library, the same bytes every time."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import chain
+
+from massivetext.scaling.axes import human
 
 Points = Sequence[tuple[int, float]]
 
@@ -30,7 +33,7 @@ def run_svg(losses: Points, held_out: Mapping[str, Points], title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        f'<text x="{LEFT}" y="20" font-size="14">{_escape(title)}</text>',
+        f'<text x="{LEFT}" y="20" font-size="14">{escape(title, quote=False)}</text>',
         *loss.frame(),
         loss.curve(losses, "#b9cfe8", 1),
         loss.curve(smooth, "#1f5fa8", 2),
@@ -76,7 +79,7 @@ class _Panel:
                 f'<path d="M{LEFT} {self.y(value):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
                 f'<text x="{LEFT - 8}" y="{self.y(value) + 4:.1f}" text-anchor="end">'
                 f'{value:.2f}</text><text x="{self.x(at):.1f}" y="{bottom - BOTTOM + 18}" '
-                f'text-anchor="middle">{_human(at)}</text>'
+                f'text-anchor="middle">{human(at)}</text>'
             )
         middle = self.top + HEIGHT / 2
         parts += [
@@ -90,7 +93,7 @@ class _Panel:
         y = self.top + TOP + 14 + 16 * number
         return (
             f'<path d="M{WIDTH - 150} {y - 4}h18" stroke="{colour}" stroke-width="2"/>'
-            f'<text x="{WIDTH - 126}" y="{y}">{_escape(name)}</text>'
+            f'<text x="{WIDTH - 126}" y="{y}">{escape(name, quote=False)}</text>'
         )
 
 
@@ -102,14 +105,3 @@ def _smooth(losses: Sequence[float]) -> list[float]:
         weight = SMOOTHING * weight + (1 - SMOOTHING)
         smooth.append(average / weight)
     return smooth
-
-
-def _human(count: float) -> str:
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return f"{count:.0f}"
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,12 +1,12 @@
 """A trace of some steps, for TensorBoard's profiler, Perfetto or XProf."""
 
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
 
 from massivetext.errors import ConfigError
+from massivetext.published import Published
+from massivetext.storage import Location
 
 
 class Profiler:
@@ -21,30 +21,26 @@ class Profiler:
       ConfigError: there are no such steps.
     """
 
-    def __init__(self, folder: Path, between: tuple[int, int] | None, steps: int):
+    def __init__(self, folder: Location, between: tuple[int, int] | None, steps: int):
         if between is not None and not 0 <= between[0] < between[1] <= steps:
             raise ConfigError(
                 f"cannot profile from step {between[0]} to step {between[1]} of a run of {steps:,}:"
                 " the first must lie before the second, and neither outside of the run"
             )
-        self.folder, self.between = folder, between
+        self._published, self.between = Published(folder), between
         self._tracing = False
 
     def __enter__(self) -> "Profiler":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
+        self._published.close()
 
     def before_step(self, done: int) -> None:
         """Begin to trace if the step after `done` steps is the first to be traced."""
         if self.between and not self._tracing and self.between[0] <= done < self.between[1]:
-            jax.profiler.start_trace(self.folder)
+            jax.profiler.start_trace(self._published.folder)
             self._tracing = True
 
     def after_step(self, done: int, values: Any) -> None:
@@ -56,5 +52,6 @@ class Profiler:
     def _stop(self) -> None:
         if self._tracing:
             jax.profiler.stop_trace()
+            self._published.publish()
             self._tracing = False
             self.between = None  # a rewind does not trace them again

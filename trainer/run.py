@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +12,7 @@ import numpy as np
 from massivetext.config import Config, Train
 from massivetext.errors import StageError
 from massivetext.shards import Shards
+from massivetext.storage import Location
 from massivetext.training_records import TrainingRecords
 
 from . import flops
@@ -54,7 +53,7 @@ class Task:
     seed: int
 
     @classmethod
-    def open(cls, root: Path, config: Config, records: TrainingRecords | None = None) -> "Task":
+    def open(cls, root: Location, config: Config, records: TrainingRecords | None = None) -> "Task":
         """Lay the model out on the devices, for the shards in `root` or for `records`.
 
         Raises:
@@ -125,7 +124,7 @@ class Run:
       about: what checkpoints say of the run besides: rewinds, seconds, losses, evaluations.
     """
 
-    def __init__(self, root: Path, task: Task, checkpoints: Checkpoints, quiet: bool):
+    def __init__(self, root: Location, task: Task, checkpoints: Checkpoints, quiet: bool):
         self._began = time.monotonic()
         self.task, self.checkpoints = task, checkpoints
         self._score = make_score(task.size, task.plan.precision)
@@ -151,13 +150,8 @@ class Run:
         self.metrics.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.metrics.__exit__(kind, value, trace)
+    def __exit__(self, *error: object) -> None:
+        self.metrics.__exit__(*error)
 
     def _go_to(self, step: int) -> dict[str, Any]:
         """Put the run to where it was after `step` steps; return what was known of it then."""
@@ -217,7 +211,7 @@ class Run:
                 raise DivergedError(
                     f"the loss has not been finite for {MAX_SKIPPED_IN_A_ROW} steps, up to step "
                     f"{position.step}: training diverged. Lower train.learning_rate, delete "
-                    f"{self.checkpoints.folder} and train again"
+                    f"{self.checkpoints.address} and train again"
                 )
             return
         self._skipped_in_a_row = 0

@@ -9,7 +9,6 @@ import math
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +18,7 @@ from massivetext.config import Config
 from massivetext.config_file import to_dict
 from massivetext.errors import StageError
 from massivetext.progress import human_seconds
+from massivetext.storage import Location
 from massivetext.training_records import TrainingRecords
 
 from .allocator import keep_freed_memory
@@ -69,16 +69,17 @@ class TrainResult:
     skipped: int
     rewinds: int
     seconds: float  # of training, evaluation and compilation included, over all restarts
-    checkpoint: Path
+    checkpoint: Location
 
 
 def train(
-    root: Path,
+    root: Location,
     config: Config,
     *,
     records: TrainingRecords | None = None,
     quiet: bool = False,
     profile: tuple[int, int] | None = None,
+    evaluate_before: bool = True,
 ) -> TrainResult:
     """Train `config.train` on `root/shards`, or continue, and evaluate before and after.
 
@@ -90,6 +91,7 @@ def train(
       records: to train and evaluate on instead of the shards.
       profile: (start, stop): the steps after step `start` up to step `stop` are traced, to
         `train/profile`.
+      evaluate_before: unless, `bpb_before` of the result is empty.
 
     Raises:
       ConfigError: model, batch or steps do not fit devices or shards, or `profile` not the steps;
@@ -118,7 +120,7 @@ def train(
         Run(root, task, checkpoints, quiet) as run,
     ):
         if run.position.step == 0:
-            run.about["bpb_before"] = run.evaluate()
+            run.about["bpb_before"] = run.evaluate() if evaluate_before else {}
         step = make_step(plan, task.size, task.mesh)
         split = batch_sharding(task.mesh)
         rows = local_rows(split, micro_batch_size(plan))

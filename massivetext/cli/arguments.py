@@ -265,5 +265,13 @@ def memorisation(sub: argparse.ArgumentParser) -> None:
 
 def inspect(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
+        "--against",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="OTHER",
+        help="folders whose training runs are shown beside this one's",
+    )
+    sub.add_argument(
         "--port", type=int, default=8321, metavar="N", help="default 8321; 0 takes a free one"
     )

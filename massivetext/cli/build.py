@@ -9,7 +9,9 @@ from ..card import tables
 from ..config_file import load, to_yaml
 from ..dataset import read_json
 from ..errors import ConfigError
+from ..interrupts import terminable
 from ..progress import human_seconds
+from ..storage import is_remote, location
 from .main import UNTIL
 
 
@@ -29,15 +31,16 @@ def run(options: argparse.Namespace) -> int:
         print(to_yaml(loaded.config))
         print("\n".join(f"# {line}" for line in plan))
         return 0
-    root = Path(loaded.config.output)
     if not loaded.config.output:
         raise ConfigError("output is empty; name a folder")
+    root = location(loaded.config.output)
     started = time.monotonic()
     engine = Engine(workers=options.workers, beam_args=options.beam_args)
     until = UNTIL[options.command]
     if until == "deduplicate" and spans.wanted(loaded.config):
         until = "spans"
-    build(Context(root.absolute(), engine), loaded.config, until)
+    with terminable():
+        build(Context(root if is_remote(root) else root.absolute(), engine), loaded.config, until)
     print(tables(read_json(root / "card.json")))
     print(f"\nwritten to {root} in {human_seconds(time.monotonic() - started)}")
     return 0

@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..storage import local_folder
 
 
 def run(options: argparse.Namespace) -> int:
-    root = Path(options.out)
+    root = local_folder(options.out)
     folders = [root] if options.against is None else [root, Path(options.against)]
     for folder in folders:
         if not (folder / "manifests").is_dir():

@@ -1,8 +1,8 @@
 """Parses the command line and calls one command. Imports nothing heavy, so `--help` is instant.
 
-Exit codes: 0 done; 1 a failure of ours; 2 wrong usage or config, nothing was run; 3 unusable
-input; 4 a stage stopped, the same command continues it; 5 an output is not what its manifest says;
-130 interrupted.
+Exit codes: 0 done; 1 a failure of ours, or a full disk; 2 wrong usage or config, nothing was run;
+3 unusable input; 4 a stage stopped, the same command continues it; 5 an output is not what its
+manifest says; 130 interrupted or terminated.
 """
 
 import argparse

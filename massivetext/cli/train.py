@@ -12,6 +12,7 @@ from ..config_file import load
 from ..dataset import claimed
 from ..errors import ConfigError, MassivetextError
 from ..progress import human_bytes
+from ..storage import Location, is_remote, location
 
 if TYPE_CHECKING:
     from massivetext.evaluation.trained import Trained
@@ -22,8 +23,9 @@ def run(options: argparse.Namespace) -> int:
     config = load(Path(options.config), options.overrides).config
     if importlib.util.find_spec("jax") is None:
         raise MassivetextError('the trainer needs JAX; run: pip install "massivetext[train]"')
-    root = Path(config.output)
-    if not (root / "shards" / "manifest.json").exists():
+    root = location(config.output)
+    # On an object store, opening the shards tells a missing one from one that may not be read.
+    if not is_remote(root) and not (root / "shards" / "manifest.json").exists():
         raise ConfigError(f"no shards in {root}; run: massivetext build {options.config}")
     commands = {
         "train": _train,
@@ -34,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     return commands[options.command](root, config, options)
 
 
-def _train(root: Path, config: Config, options: argparse.Namespace) -> int:
+def _train(root: Location, config: Config, options: argparse.Namespace) -> int:
     profile = _steps(options.profile) if options.profile else None
     first = True
     if options.distributed:
@@ -75,7 +77,7 @@ def result_table(result: "TrainResult") -> str:
     )
 
 
-def _evaluate(root: Path, config: Config, options: argparse.Namespace) -> int:
+def _evaluate(root: Location, config: Config, options: argparse.Namespace) -> int:
     if options.shots and not options.task:
         raise ConfigError("--shots needs --task")
     if not options.text and not options.task:
@@ -124,7 +126,7 @@ def _task_table(trained: "Trained", path: str, shots: int, seed: int) -> str:
     return align(rows)
 
 
-def _generate(root: Path, config: Config, options: argparse.Namespace) -> int:
+def _generate(root: Location, config: Config, options: argparse.Namespace) -> int:
     from massivetext.evaluation.decoding import Decoding
     from massivetext.evaluation.generate import generate
 
@@ -139,7 +141,7 @@ def _generate(root: Path, config: Config, options: argparse.Namespace) -> int:
     return 0
 
 
-def _export(root: Path, config: Config, options: argparse.Namespace) -> int:
+def _export(root: Location, config: Config, options: argparse.Namespace) -> int:
     if importlib.util.find_spec("safetensors") is None:
         raise MassivetextError('export needs safetensors; run: pip install "massivetext[train]"')
     from massivetext.evaluation.export import export

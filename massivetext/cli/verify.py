@@ -1,14 +1,14 @@
 """`massivetext verify OUT`: check every output against its manifest."""
 
 import argparse
-from pathlib import Path
 
 from ..errors import ConfigError
+from ..storage import local_folder
 from ..verify import verify
 
 
 def run(options: argparse.Namespace) -> int:
-    root = Path(options.out)
+    root = local_folder(options.out)
     if not (root / "manifests").is_dir():
         raise ConfigError(f"{root} is not the output of a build (it has no manifests)")
     for line in verify(root):

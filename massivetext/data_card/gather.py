@@ -11,7 +11,7 @@ from ..config_file import load, to_dict
 from ..dataset import sha256_json
 from ..errors import ConfigError
 from ..rules import RULES, signal_of, threshold
-from . import datasheet, training
+from . import datasheet, times, training
 from .measured import Scan
 from .partners import cluster_sizes, overlap_examples
 
@@ -65,6 +65,7 @@ def gather(root: Path) -> dict[str, Any]:
         "thresholds": {} if config is None else thresholds(config),
         "config": None if config is None else to_dict(config),
         "stages": {stage: _stage(manifest) for stage, manifest in manifests.items()},
+        "seconds": times.seconds(root, manifests),
     }
     if "deduplicate" in manifests:
         value["duplicates"] = {

@@ -48,6 +48,7 @@ class Scan:
         self.alone = np.zeros(len(RULES), np.int64)
         self.together = np.zeros((len(RULES), len(RULES)), np.int64)
         self.signals: dict[str, dict[str, np.ndarray]] = {}
+        self.sums: dict[str, dict[str, float]] = {}
         self.lengths = {key: np.zeros(len(bins.LENGTHS), np.int64) for key in ("read", "left")}
         self.languages = Tops(("documents", "bytes", "left", "probability"))
         self.hosts = Tops(("documents", "bytes", "left"))
@@ -98,12 +99,14 @@ class Scan:
         return decision.keep
 
     def _count(self, decision: Decision) -> None:
-        failed = decision.failed[~decision.keep]
-        bits = (failed[:, None] >> np.arange(len(RULES), dtype=np.uint64)) & np.uint64(1)
-        # Exact: a batch has fewer rows than a float32 has whole numbers.
-        table = bits.astype(np.float32)
-        self.together += (table.T @ table).astype(np.int64)
-        self.alone += bits[np.bitwise_count(failed) == 1].sum(axis=0).astype(np.int64)
+        # Documents fail few different sets of rules: each set is counted once.
+        sets, counts = np.unique(decision.failed[~decision.keep], return_counts=True)
+        bits = (sets[:, None] >> np.arange(len(RULES), dtype=np.uint64)) & np.uint64(1)
+        # Exact: a batch has fewer rows than a float64 has whole numbers.
+        table = bits.astype(np.float64)
+        self.together += (table.T @ (table * counts[:, None])).astype(np.int64)
+        single = np.bitwise_count(sets) == 1
+        self.alone += counts[single] @ bits[single].astype(np.int64)
         self.first += np.bincount(decision.first[~decision.keep], minlength=len(RULES))
 
     def _add_signals(self, batch: pa.RecordBatch, keep: np.ndarray) -> None:
@@ -121,6 +124,9 @@ class Scan:
             )
             entry["kept"] += bins.count(values[stays], edges)
             entry["dropped"] += bins.count(values[~stays], edges)
+            sums = self.sums.setdefault(name, {"kept": 0.0, "dropped": 0.0})
+            sums["kept"] += float(values[stays].sum(dtype=np.float64))
+            sums["dropped"] += float(values[~stays].sum(dtype=np.float64))
 
     def result(self) -> dict[str, Any]:
         """Return what was added up, as JSON."""
@@ -146,7 +152,10 @@ class Scan:
             "bytes": self.text_bytes,
             "rules": fails,
             "together": together,
-            "signals": {k: bins.trim(v, bins.edges_of(k)) for k, v in self.signals.items()},
+            "signals": {
+                k: bins.trim(v, bins.edges_of(k)) | {"sums": self.sums[k]}
+                for k, v in self.signals.items()
+            },
             "lengths": bins.trim(self.lengths, bins.LENGTHS)
             | {
                 key: {

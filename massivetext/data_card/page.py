@@ -17,6 +17,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Card], str]]] = {
     "stages": ("What went in and what came out", page_flow.stages),
     "rules": ("What the rules dropped", page_rules.rules),
     "signals": ("Signals and thresholds", page_rules.signals),
+    "scores": ("Scores of classifiers", page_rules.scores),
     "languages": ("Languages", page_contents.languages),
     "lengths": ("Lengths of documents", page_contents.lengths),
     "hosts": ("Hosts", page_contents.hosts),
@@ -25,6 +26,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Card], str]]] = {
     "tokens": ("Tokens", page_flow.tokens),
     "mixture": ("Mixture", page_flow.mixture),
     "training": ("Training", page_flow.training),
+    "times": ("Time and throughput", page_flow.times),
     "datasheet": ("Datasheet", page_contents.datasheet),
     "provenance": ("Config, versions and checksums", page_contents.provenance),
 }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..progress import human_bytes
+from ..progress import human_bytes, human_seconds
 from . import svg
 from .html import details, number, paragraph, percent, table
 
@@ -187,3 +187,30 @@ def training(card: dict[str, Any]) -> str:
             table("Bits per byte", ["subset", "bits per byte"], lines),
         )
     return made
+
+
+def times(card: dict[str, Any]) -> str:
+    """Return how long each stage took, and what that makes of a terabyte."""
+    found = card.get("seconds")
+    size = sum(entry["read"]["bytes"] for entry in card["subsets"].values())
+    if not found or not size:
+        return ""
+    rows = [
+        [
+            stage,
+            human_seconds(seconds),
+            f"{human_bytes(size / seconds)}" if seconds else "–",
+            number(seconds / size * 1e12 / 3600, 1),
+        ]
+        for stage, seconds in found.items()
+    ]
+    note = (
+        "From the dates of the files, where a stage ran in one go. The text is all that was read. "
+        "The cost of a terabyte is its hours times the price of the machine, or of all machines "
+        "that worked on it."
+    )
+    missing = [stage for stage in card["stages"] if stage not in found]
+    if missing:
+        note += f" Not known: {', '.join(missing)}."
+    header = ["stage", "time", "text per second", "hours per TB of text"]
+    return paragraph(note) + table("Time of the stages", header, rows)

@@ -9,6 +9,8 @@ from . import bins, svg
 from .html import details, escape, number, paragraph, percent, table
 
 MATRICES = 40
+# Signals that are a model's score of the whole document, and what a high one says.
+SCORES = {"safety_probability": "unsafe", "classifier_probability": "like the wanted text"}
 
 
 def rules(card: dict[str, Any]) -> str:
@@ -134,3 +136,44 @@ def _signal(card: dict[str, Any], name: str) -> str:
         stop = max(stop, int(np.searchsorted(edges, limit, side="right")) + 1)
     shown = [values[:stop].tolist() for values in counts.values()]
     return svg.histogram(name, edges[:stop].tolist(), shown[0], shown[1], limits)
+
+
+def scores(card: dict[str, Any]) -> str:
+    """Return the scores by subset of the models that the config has given."""
+    made = ""
+    for name, meaning in SCORES.items():
+        rows: list[list[str]] = []
+        for subset, entry in card["measured"].items():
+            found = entry["signals"].get(name)
+            if found:
+                rows += [[subset, *cells] for cells in _score(found)]
+        if rows:
+            limits = [f"{item['limit']:g}" for item in card["thresholds"].get(name, ())]
+            made += table(
+                f"{name}: how {meaning} the model takes documents to be, from 0 to 1"
+                + (f" (threshold {', '.join(limits)})" if limits else ""),
+                ["subset", "documents", "number", "mean", "median", "95 %", "at least 0.5"],
+                rows,
+                2,
+            )
+    return made and paragraph("Percentiles to within 0.02.", "note") + made
+
+
+def _score(found: dict[str, Any]) -> list[list[str]]:
+    """Return the cells of what was read, and of what the rules keep."""
+    edges = np.asarray(found["edges"])
+    kept, dropped = (np.asarray(found[key], np.int64) for key in ("kept", "dropped"))
+    sums = found["sums"]
+    lines = []
+    for title, counts, total in (
+        ("read", kept + dropped, sums["kept"] + sums["dropped"]),
+        ("kept by the rules", kept, sums["kept"]),
+    ):
+        documents = int(counts.sum())
+        if documents:
+            ranks = np.searchsorted(np.cumsum(counts), [0.5 * documents, 0.95 * documents])
+            middle, high = (f"{edges[i]:.2f}" for i in ranks)
+            mean = f"{total / documents:.3f}"
+            share = percent(int(counts[edges >= 0.5].sum()), documents)
+            lines.append([title, number(documents), mean, middle, high, share])
+    return lines

@@ -5,7 +5,7 @@ All that a request says is looked up in tables of what there is; none of it beco
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -29,12 +29,15 @@ _FILTERS = ("subset", "state", "stage", "rule", "signal", "query")
 class Api:
     """Answers for one output folder; reads it anew when a stage of its build has finished.
 
+    The training runs of the folders `others` are shown beside its own.
+
     One request is answered at a time: each takes a fraction of a second, and so memory is that of
     one, however many are asked.
     """
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, others: Sequence[Path] = ()):
         self.root = root
+        self.runs = training.runs([root, *others])
         self._lock = threading.Lock()
         self._load()
         self.routes: dict[str, Callable[[Mapping[str, str]], dict[str, Any]]] = {
@@ -67,13 +70,21 @@ class Api:
                 self._load()
             return route(parameters)
 
+    def missing(self) -> list[str]:
+        """Return a line for everything that the page cannot show."""
+        built = self.catalogue.parts or (self.root / "manifests").is_dir()
+        if not built and (self.root / "train").is_dir():
+            return [f"{self.root.resolve().name} is no build: only training is shown"]
+        problems = self.whatif.problems.items()
+        return self.catalogue.missing + [f"rules of {n}: {why}" for n, why in problems]
+
     def _summary(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         _only(parameters)
-        problems = self.whatif.problems.items()
         return {
             "name": self.root.resolve().name,
             "version": __version__,
-            "missing": self.catalogue.missing + [f"rules of {n}: {why}" for n, why in problems],
+            "missing": self.missing(),
+            "runs": list(self.runs),
             "subsets": {name: self.catalogue.counts(name) for name in self.catalogue.parts},
             "stages": self.catalogue.drops,
             "rules": rules_of(self.catalogue),
@@ -128,9 +139,11 @@ class Api:
         return found
 
     def _run(self, parameters: Mapping[str, str]) -> dict[str, Any]:
-        _only(parameters, "from")
-        path = self.root / "train" / "metrics.jsonl"
-        return training.run(path, _whole(parameters, "from", 0))
+        _only(parameters, "run", "from")
+        name = parameters.get("run") or next(iter(self.runs))
+        if name not in self.runs:
+            raise ConfigError(f"there is no run {name[:40]!r}{nearest(name[:40], self.runs)}")
+        return training.run(self.runs[name], _whole(parameters, "from", 0))
 
 
 def _only(parameters: Mapping[str, str], *known: str) -> None:

@@ -28,7 +28,7 @@ async function start() {
   document.getElementById("name").textContent = `Inspector of ${summary.name}`;
   if (summary.missing.length > 0) {
     document.getElementById("missing").append(element("div", { class: "missing", role: "note" },
-      element("p", {}, element("strong", {}, "This build is not complete."),
+      element("p", {}, element("strong", {}, "Not everything is here."),
         " What there is, is shown."),
       element("ul", {}, summary.missing.map((line) => element("li", {}, line)))));
   }
@@ -38,7 +38,9 @@ async function start() {
 
 async function show() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s);
-  const name = Object.hasOwn(VIEWS, path) ? path : "documents";
+  // A folder of a training run alone has no documents to begin with.
+  const home = Object.keys(summary.subsets).length > 0 ? "documents" : "training";
+  const name = Object.hasOwn(VIEWS, path) ? path : home;
   const [title, view] = VIEWS[name];
   // Whatever the view before still waits for, or repeats, ends here.
   leave.abort();

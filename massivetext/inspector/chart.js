@@ -12,8 +12,8 @@ const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 4"];
 const COLOURS = 6;
 const NAME_HEIGHT = 14;
 
-// Returns a figure; `curves` are [name, [[step, value], ...]], with steps that rise.
-export function chart(caption, curves) {
+// Returns a figure; `curves` are [name, [[at, value], ...]], with places that rise along `axis`.
+export function chart(caption, curves, axis = "step") {
   const kept = curves.map(([name, points]) =>
     [name, points.filter(([, value]) => Number.isFinite(value))])
     .filter(([, points]) => points.length > 0);
@@ -33,14 +33,14 @@ export function chart(caption, curves) {
     drawn.push(svg("path", { class: "grid-line", d }),
       text(LEFT - 6, y(tick) + 4, measure(Number(tick.toPrecision(6))), "end"));
   }
-  drawn.push(text(LEFT, HEIGHT - 16, `step ${measure(x0)}`, "start"),
+  drawn.push(text(LEFT, HEIGHT - 16, `${axis} ${measure(x0)}`, "start"),
     text(WIDTH - RIGHT, HEIGHT - 16, measure(x1), "end"));
   kept.forEach(([, points], i) => drawn.push(svg("path", { class: `curve curve-${i % COLOURS}`,
     "stroke-dasharray": DASHES[i % DASHES.length] || null, d: path(points, x, y) })));
   drawn.push(...names(kept, y));
   const told = kept.map(([name, points]) => `${name ? name + " " : ""}from ` +
     `${measure(points[0][1])} to ${measure(points.at(-1)[1])}`).join("; ");
-  const label = `${caption}, steps ${x0} to ${x1}: ${told}`;
+  const label = `${caption}, ${axis} ${x0} to ${x1}: ${told}`;
   return element("figure", {}, title,
     svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, drawn));
 }
@@ -78,5 +78,10 @@ function names(curves, y) {
   const over = Math.max(0, (ends.at(-1)?.at ?? 0) - (HEIGHT - BOTTOM + NAME_HEIGHT));
   return ends.map(({ name, i, last, at }) => svg("text", { x: WIDTH - RIGHT + 6,
     y: (at - over).toFixed(1), class: `name-${i % COLOURS}` },
-  `${name.length > 12 ? name.slice(0, 11) + "…" : name} ${measure(last)}`.trim()));
+  `${short(name)} ${measure(last)}`.trim()));
+}
+
+// Runs are often named alike at the front and differ at the end.
+function short(name) {
+  return name.length > 12 ? `${name.slice(0, 5)}…${name.slice(-6)}` : name;
 }

@@ -61,7 +61,7 @@ class Listing:
         self._bounds: dict[tuple[str, str, int, str], tuple[float, float]] = {}
 
     def page(
-        self, wanted: Filter, cursor: str = "", limit: int = 50, seconds: float = SECONDS
+        self, wanted: Filter, cursor: str = "", limit: int = 50, seconds: float | None = None
     ) -> dict[str, Any]:
         """Return up to `limit` documents from `cursor` on, as JSON.
 
@@ -74,7 +74,7 @@ class Listing:
         """
         parts = self.catalogue.chosen(wanted.subset)
         index, row = _parse(cursor, parts)
-        deadline = monotonic() + seconds
+        deadline = monotonic() + (SECONDS if seconds is None else seconds)
         found: list[dict[str, Any]] = []
         position = None
         while index < len(parts) and position is None:

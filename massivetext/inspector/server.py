@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import traceback
+from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -56,13 +57,15 @@ def static_files() -> dict[str, tuple[str, bytes]]:
 class Server(ThreadingHTTPServer):
     """Serves one output folder on `HOST`; port 0 takes a free one, `url` says which.
 
+    The training runs of the folders `others` are shown beside its own.
+
     Raises:
       ConfigError: the port cannot be had.
     """
 
     daemon_threads = True
 
-    def __init__(self, root: Path, port: int):
+    def __init__(self, root: Path, port: int, others: Sequence[Path] = ()):
         self.static = static_files()
         try:
             super().__init__((HOST, port), Handler)
@@ -74,7 +77,7 @@ class Server(ThreadingHTTPServer):
                 f"port {port} cannot be had ({reason}); give another with --port, or 0 for any"
             ) from error
         try:
-            self.api = Api(root)
+            self.api = Api(root, others)
         except BaseException:
             self.server_close()
             raise
@@ -211,15 +214,17 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def serve(root: Path, port: int) -> None:
+def serve(root: Path, port: int, others: Sequence[Path] = ()) -> None:
     """Serve the page of an output folder, print its address, and go on until Ctrl-C.
+
+    The training runs of the folders `others` are shown beside its own.
 
     Raises:
       ConfigError: the port cannot be had.
     """
     try:
-        with Server(root, port) as server:
-            for line in server.api.catalogue.missing:
+        with Server(root, port, others) as server:
+            for line in server.api.missing():
                 print(_printable(f"incomplete: {line}"))
             shown = _printable(f"inspecting {root}")
             print(f"{shown} at {server.url} (Ctrl-C ends)", flush=True)

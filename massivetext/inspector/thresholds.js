@@ -11,6 +11,7 @@ export async function thresholds(body, parameters, { summary, signal }) {
     summary.signals.some(({ name }) => name === rule.signal));
   if (judged.length === 0) {
     body.append(element("p", {}, "No rule of this build has a threshold on a measured signal."));
+    say("no thresholds");
     return;
   }
   const changed = new Map();

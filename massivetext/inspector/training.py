@@ -1,6 +1,7 @@
 """The trainer's log as points of curves: thinned, and read on from where the page has got to."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,29 @@ _CHUNK = 4 << 20
 _LINE = 100
 
 
-def run(path: Path, start: int = 0) -> dict[str, Any]:
-    """Return steps and evaluations that `metrics.jsonl` has from byte `start` on, as JSON.
+def runs(folders: Iterable[Path]) -> dict[str, Path]:
+    """Return the log of each folder by a name: the folder's, with a number where that is taken."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        name = base = folder.resolve().name or "run"
+        count = 1
+        while name in found:
+            count += 1
+            name = f"{base} ({count})"
+        found[name] = folder / "train" / "metrics.jsonl"
+    return found
 
-    Of many steps every k-th comes, and the last; evaluations all come. `size` is where the last
-    whole line ends: the `start` of the next request. Where the log has become shorter than
+
+def run(path: Path, start: int = 0) -> dict[str, Any]:
+    """Return steps, evaluations and rewinds that `metrics.jsonl` has from byte `start` on, as JSON.
+
+    Of many steps every k-th comes, and the last; evaluations all come. What a rewind undid is left
+    out: of what came with earlier requests, too, the steps after its `to` are void. `size` is where
+    the last whole line ends: the `start` of the next request. Where the log has become shorter than
     `start`, because a run went back to a checkpoint, nothing comes but the size.
     """
-    result: dict[str, Any] = {"present": path.is_file(), "steps": [], "evaluations": [], "size": 0}
+    result: dict[str, Any] = {"present": path.is_file(), "steps": [], "evaluations": []}
+    result |= {"rewinds": [], "size": 0}
     if not result["present"]:
         return result
     total = path.stat().st_size
@@ -40,6 +56,13 @@ def run(path: Path, start: int = 0) -> dict[str, Any]:
                     row = _parsed(line)
                     if row is not None and isinstance(row.get("bits_per_byte"), dict):
                         result["evaluations"].append(row)
+                elif b'"rewind"' in line:
+                    row = _rewind(line)
+                    if row is not None:
+                        result["rewinds"].append(row)
+                        for rows in (steps, result["evaluations"]):
+                            rows[:] = [r for r in rows if _step(r) <= row["to"]]
+                        last = None
                 elif line:
                     last = line
                     if count % every == 0:
@@ -57,6 +80,20 @@ def _add(steps: list[dict[str, Any]], line: bytes) -> None:
     row = _parsed(line)
     if row is not None and "step" in row and "loss" in row and (not steps or steps[-1] != row):
         steps.append(row)
+
+
+def _rewind(line: bytes) -> dict[str, Any] | None:
+    """Return `step`, `loss`, `to` and `records` of a line that says that the run went back."""
+    row = _parsed(line) or {}
+    said = row.get("rewind")
+    if not isinstance(said, dict) or not isinstance(said.get("to"), int):
+        return None
+    return {"step": row.get("step")} | {key: said.get(key) for key in ("loss", "to", "records")}
+
+
+def _step(row: dict[str, Any]) -> int:
+    step = row.get("step")
+    return step if isinstance(step, int) else 0
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ every subset. Counts of a sample are scaled to the subset, and answers say what 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import yaml
 
 from ..config import Config
 from ..config_file import load
-from ..config_rules import RuleGroup
 from ..data_card import bins
 from ..errors import ConfigError, nearest
 from ..rules import (
@@ -25,6 +23,7 @@ from ..rules import (
     Decision,
     Rule,
     decide,
+    fails,
     group_of,
     signal_of,
     threshold,
@@ -47,12 +46,20 @@ class Sample:
     Attributes:
       signals: arrays [n] by name, as `rules.decide` takes them; those that were measured.
       part: int64 [n], index in the parts of the subset; row: int64 [n], in that part.
+      failed: uint64 [n], the rules that each fails by the thresholds of the build (`Rule.bit`);
+        None where these cannot judge it.
     """
 
     rows: int
     signals: dict[str, np.ndarray]
     part: np.ndarray
     row: np.ndarray
+    failed: np.ndarray | None = None
+
+    def at(self, places: np.ndarray) -> "Sample":
+        """Return the documents at `places`, int64 [m]."""
+        signals = {name: values[places] for name, values in self.signals.items()}
+        return Sample(self.rows, signals, self.part[places], self.row[places])
 
     @property
     def scale(self) -> float:
@@ -138,28 +145,34 @@ def _empty(values: np.ndarray) -> bool:
 
 
 class WhatIf:
-    """Answers what-if questions on one catalogue; reads its samples when it is made."""
+    """Answers what-if questions on one catalogue; reads its samples when it is made.
+
+    Attributes:
+      histograms: per numeric signal that was measured, extremes and a histogram of the samples.
+      problems: why the rules could not be applied to a subset, by subset.
+    """
 
     def __init__(self, catalogue: Catalogue, most: int = SAMPLE_ROWS):
         self.catalogue = catalogue
         total = sum(part.rows for parts in catalogue.parts.values() for part in parts)
         self.samples: dict[str, Sample] = {}
         self.problems: dict[str, str] = {}
-        self._before: dict[str, Decision] = {}
         for name, parts in catalogue.parts.items():
             rows = sum(part.rows for part in parts)
             share = min(1.0, most / total) if total else 1.0
             quota = rows if share == 1 else max(1, int(rows * share))
             self.samples[name] = sample(parts, quota, max(1, round(BLOCKS * rows / max(1, total))))
             self._decide_first(name)
+        self.histograms = self._histograms()
 
     def _decide_first(self, name: str) -> None:
         config = self.catalogue.config
         if config is None or name not in config.subsets:
             self.problems[name] = "not in config.yaml"
             return
+        found = self.samples[name]
         try:
-            self._before[name] = _decide(self.samples[name], config, name)
+            found.failed = _decide(found, config, name).failed
         except ValueError as error:
             self.problems[name] = str(error)
 
@@ -169,9 +182,7 @@ class WhatIf:
         rows = sum(found.rows for found in self.samples.values())
         return sum(len(found.row) for found in self.samples.values()) / rows if rows else 1.0
 
-    @cached_property
-    def histograms(self) -> list[dict[str, Any]]:
-        """Return, per numeric signal that was measured, extremes and a histogram of the samples."""
+    def _histograms(self) -> list[dict[str, Any]]:
         result = []
         for name in NUMERIC:
             arrays = [s.signals[name] for s in self.samples.values() if name in s.signals]
@@ -193,7 +204,7 @@ class WhatIf:
         if self.catalogue.config is None:
             raise ConfigError("config.yaml cannot be used, so there are no thresholds to change")
         known = {entry["rule"]: entry["limit"] for entry in rules_of(self.catalogue)}
-        sections: dict[str, dict[str, float]] = {}
+        limits: dict[Rule, float] = {}
         for name, value in changed.items():
             if name not in known:
                 raise ConfigError(f"no rule {name!r} with a threshold here{nearest(name, known)}")
@@ -201,7 +212,9 @@ class WhatIf:
                 if not math.isfinite(value) or value != int(value):
                     raise ConfigError(f"{name} is {value!r}; it must be a whole number")
                 value = int(value)
-            rule = Rule(name)
+            limits[Rule(name)] = value
+        sections: dict[str, dict[str, float]] = {}
+        for rule, value in limits.items():
             sections.setdefault(str(group_of(rule)), {})[threshold_field(rule)] = value
         overrides = [
             f"{section}.{key}={value}"
@@ -211,15 +224,15 @@ class WhatIf:
         config = load(self.catalogue.root / "config.yaml", overrides).config
         subsets, lost, won = {}, [], []
         for name, found in self.samples.items():
-            before = self._before.get(name)
-            if before is None:
+            if found.failed is None:
                 continue
-            after = _decide(found, config, name) if _judged(config, name, sections) else before
-            goes, stays = before.keep & ~after.keep, ~before.keep & after.keep
-            counted = {"kept": before.keep, "after": after.keep, "lost": goes, "won": stays}
+            judged = {r: v for r, v in limits.items() if group_of(r) in config.rules(name)}
+            before, after = found.failed == 0, _failed(found, judged) == 0
+            goes, stays = before & ~after, ~before & after
+            counted = {"kept": before, "after": after, "lost": goes, "won": stays}
             subsets[name] = {k: round(int(v.sum()) * found.scale) for k, v in counted.items()}
-            lost += [self._example(name, i, after) for i in np.flatnonzero(goes)[:EXAMPLES]]
-            won += [self._example(name, i, before) for i in np.flatnonzero(stays)[:EXAMPLES]]
+            lost += self._examples(name, goes, config)
+            won += self._examples(name, stays, self.catalogue.config)
         return {
             "rules": dict(changed),
             "subsets": subsets,
@@ -229,22 +242,39 @@ class WhatIf:
             "fragment": yaml.safe_dump(sections, sort_keys=False) if sections else "",
         }
 
-    def _example(self, subset: str, index: int, decision: Decision) -> dict[str, Any]:
-        """Return where a document is, and the rule by which it goes or has gone."""
-        found = self.samples[subset]
-        part = self.catalogue.parts[subset][int(found.part[index])]
-        return {
-            "subset": subset,
-            "part": part.name,
-            "row": int(found.row[index]),
-            "rule": str(RULES[decision.first[index]]),
-            "value": float(decision.value[index]),
-            "threshold": float(decision.threshold[index]),
-        }
+    def _examples(self, subset: str, chosen: np.ndarray, config: Config) -> list[dict[str, Any]]:
+        """Return where the first documents of `chosen` are, and the rule of `config` they fail."""
+        found = self.samples[subset].at(np.flatnonzero(chosen)[:EXAMPLES])
+        if not len(found.row):
+            return []
+        decision = _decide(found, config, subset)
+        return [
+            {
+                "subset": subset,
+                "part": self.catalogue.parts[subset][part].name,
+                "row": row,
+                "rule": str(RULES[decision.first[i]]),
+                "value": float(decision.value[i]),
+                "threshold": float(decision.threshold[i]),
+            }
+            for i, (part, row) in enumerate(
+                zip(found.part.tolist(), found.row.tolist(), strict=True)
+            )
+        ]
 
 
-def _judged(config: Config, name: str, sections: Mapping[str, Any]) -> bool:
-    return any(RuleGroup(section) in config.rules(name) for section in sections)
+def _failed(found: Sample, limits: Mapping[Rule, float]) -> np.ndarray:
+    """Return the rules that each document fails, uint64 [n], with other thresholds of some."""
+    assert found.failed is not None, "asked only of those that were judged"
+    failed = found.failed
+    # What the other rules say stays: only those of `limits` are held against their signals again.
+    for rule, limit in limits.items():
+        values = found.signals.get(signal_of(rule))
+        if values is None:
+            continue  # a rule that the config does not ask for, or a subset without documents
+        bad = fails(rule, values, limit)
+        failed = (failed & ~rule.bit) | np.where(bad, rule.bit, np.uint64(0))
+    return failed
 
 
 def _decide(found: Sample, config: Config, name: str) -> Decision:

@@ -12,11 +12,12 @@ import pyarrow as pa
 from ..config import Format, Subset
 from ..document import DeadLetters
 from .files import read_file
+from .fingerprint import fingerprint
 from .jsonl import read_jsonl
 from .mediawiki import read_mediawiki
 from .parquet import read_parquet
 from .sink import Sink
-from .split import Split, fingerprint, is_markup, plan
+from .split import Split, is_markup, plan
 from .stream import DamagedError, Stream
 from .warc import read_warc, read_wet
 

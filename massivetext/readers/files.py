@@ -1,10 +1,10 @@
 """A document a file: plain text, source code, saved HTML pages."""
 
-import os
 from collections.abc import Iterator
 
 import pyarrow as pa
 
+from .. import storage
 from ..errors import InputError
 from . import sink as limits
 from .sink import Sink
@@ -16,7 +16,7 @@ _BOM = b"\xef\xbb\xbf"
 def read_file(stream: Stream, sink: Sink) -> Iterator[pa.RecordBatch]:
     """Yield the batch, if any, that the one document of this file completes."""
     try:
-        size = os.path.getsize(stream.path)
+        size = storage.size(storage.location(stream.path))
     except OSError as error:
         raise InputError(f"cannot read {stream.path}: {error.strerror}") from error
     if size > limits.RECORD_BYTES:

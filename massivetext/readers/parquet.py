@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from ..config import FieldNames
 from ..errors import InputError, nearest
+from ..storage import location, open_binary
 from . import sink as limits
 from .sink import Sink
 from .stream import DamagedError
@@ -19,7 +20,8 @@ ROWS = 128  # rows decoded at once; rows can be megabytes
 def row_groups(path: str) -> list[int] | None:
     """Return the compressed bytes of each row group, None if `path` is not whole Parquet."""
     try:
-        metadata = pq.read_metadata(path)
+        with open_binary(location(path)) as raw:
+            metadata = pq.read_metadata(raw)
     except (pa.ArrowException, OSError):
         return None  # reading it will say what is wrong, with the record
     return [group_bytes(metadata, index) for index in range(metadata.num_row_groups)]
@@ -45,7 +47,7 @@ def read_parquet(
       DamagedError: the file is not Parquet, or corrupt from here on.
     """
     try:
-        with pq.ParquetFile(path, memory_map=False) as file:
+        with open_binary(location(path)) as raw, pq.ParquetFile(raw) as file:
             metadata = file.metadata
             columns = _columns(path, file.schema_arrow, fields)
             stop = metadata.num_row_groups if stop < 0 else stop

@@ -2,22 +2,24 @@
 
 import fnmatch
 import glob
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import Format, Subset
-from ..errors import ConfigError, InputError, nearest
+from ..errors import ConfigError, nearest
+from ..storage import is_remote
+from .addresses import expand_addresses, path_in_store
 from .parquet import row_groups
 from .stream import uncompressed_name
 
 GROUP_BYTES = 64_000_000
 GROUP_FILES = 10_000
 PARQUET_BYTES = 128_000_000
-PROBE_BYTES = 1 << 20
+FOOTERS = 16
 
 _WALKED = (Format.FILES, Format.HTML, Format.JSONL)
 _JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -30,7 +32,7 @@ class Split:
 
     Attributes:
       name: relative name of the (first) file; `name@start-stop` for a part of a Parquet file.
-      paths: absolute paths of the files.
+      paths: absolute paths of the files, or addresses.
       names: their names below the common folder of the subset's inputs, with `/`.
       bytes: size of what is read, compressed.
       start, stop: row groups of Parquet, else 0 and -1.
@@ -57,6 +59,31 @@ def plan(subset: Subset, name: str) -> list[Split]:
     Raises:
       ConfigError: an input matches nothing or cannot be read; says which, and what to do.
     """
+    if len({entry.partition("://")[0] if is_remote(entry) else "" for entry in subset.input}) > 1:
+        raise ConfigError(
+            f"subset {name}: the inputs are on different stores; copy them to one, or make "
+            "subsets of them"
+        )
+    if is_remote(subset.input[0]):
+        files, sizes = _on_store(subset, name)
+    else:
+        files, sizes = _on_disk(subset, name)
+    if subset.format is Format.PARQUET:
+        # The rows are told by the ends of the files: on a store that is mostly waiting.
+        with ThreadPoolExecutor(FOOTERS) as pool:
+            groups = list(pool.map(row_groups, [path for _, path in files]))
+        return [
+            split
+            for file, found in zip(files, groups, strict=True)
+            for split in _cut(*file, sizes[file[1]], found)
+        ]
+    if subset.format in (Format.FILES, Format.HTML):
+        return list(_group(files, sizes, subset.format))
+    return [Split(relative, (path,), (relative,), sizes[path]) for relative, path in files]
+
+
+def _on_disk(subset: Subset, name: str) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """Return the input files, sorted, as pairs of name and path, and the bytes of each path."""
     paths: set[str] = set()
     folders: list[str] = []
     for entry in subset.input:
@@ -66,35 +93,22 @@ def plan(subset: Subset, name: str) -> list[Split]:
         folders.append(folder)
     root = os.path.commonpath(folders)
     files = sorted((_relative(path, root, name), path) for path in paths)
-    sizes = {path: _size(path, name) for _, path in files}
-    if subset.format is Format.PARQUET:
-        return [split for file in files for split in _cut(*file, sizes[file[1]])]
-    if subset.format in (Format.FILES, Format.HTML):
-        return list(_group(files, sizes, subset.format))
-    return [Split(relative, (path,), (relative,), sizes[path]) for relative, path in files]
+    return files, {path: _size(path, name) for _, path in files}
 
 
-def fingerprint(splits: list[Split]) -> str:
-    """Return the identity of the contents: sha256 of every file's name, size and probes.
-
-    Probes are the first, middle and last MiB. Neither the location nor times count.
-    """
-    files = sorted(
-        {pair for split in splits for pair in zip(split.names, split.paths, strict=True)}
-    )
-    digest = hashlib.sha256()
-    for name, path in files:
-        try:
-            size = os.path.getsize(path)
-            probe = hashlib.sha256()
-            with open(path, "rb") as file:
-                for offset in (0, size // 2 - PROBE_BYTES // 2, size - PROBE_BYTES):
-                    file.seek(max(0, offset))
-                    probe.update(file.read(PROBE_BYTES))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
-        digest.update(f"{name}\0{size}\0{probe.hexdigest()}\n".encode())
-    return digest.hexdigest()
+def _on_store(subset: Subset, name: str) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """As `_on_disk`, of addresses."""
+    sizes: dict[str, int] = {}
+    folders: list[str] = []
+    for entry in subset.input:
+        where = f"subset {name}: input {entry!r}"
+        walked = subset.format in _WALKED
+        found, folder = expand_addresses(entry, subset, where, lambda p: _taken(p, subset), walked)
+        sizes |= found
+        folders.append(path_in_store(folder))
+    root = os.path.commonpath(folders)
+    files = sorted((_relative(path_in_store(path), root, name), path) for path in sizes)
+    return files, sizes
 
 
 def _expand(pattern: str, subset: Subset, where: str) -> tuple[set[str], str]:
@@ -167,12 +181,21 @@ def _walk(folder: str, subset: Subset, where: str) -> Iterator[str]:
             path = os.path.join(parent, file)
             if file.startswith(".") or not os.path.isfile(path):
                 continue
-            relative = os.path.relpath(path, folder).replace(os.sep, "/")
-            if any(
-                fnmatch.fnmatchcase(file, pattern) or fnmatch.fnmatchcase(relative, pattern)
-                for pattern in subset.include
-            ) and _fits(file, subset):
+            if _taken(os.path.relpath(path, folder).replace(os.sep, "/"), subset):
                 yield os.path.normpath(path)
+
+
+def _taken(relative: str, subset: Subset) -> bool:
+    """Return whether a file of a folder is visible and one that `include` names."""
+    parts = relative.split("/")
+    return (
+        not any(part.startswith(".") for part in parts)
+        and any(
+            fnmatch.fnmatchcase(parts[-1], pattern) or fnmatch.fnmatchcase(relative, pattern)
+            for pattern in subset.include
+        )
+        and _fits(parts[-1], subset)
+    )
 
 
 def _fits(file: str, subset: Subset) -> bool:
@@ -208,9 +231,9 @@ def _size(path: str, subset: str) -> int:
         ) from error
 
 
-def _cut(name: str, path: str, size: int) -> Iterator[Split]:
-    """Cut one Parquet file into runs of row groups of about `PARQUET_BYTES`."""
-    groups = row_groups(path)
+def _cut(name: str, path: str, size: int, groups: list[int] | None) -> Iterator[Split]:
+    """Cut one Parquet file, given the bytes of its row groups, into runs of about
+    `PARQUET_BYTES`."""
     if groups is None:
         yield Split(name, (path,), (name,), size)
         return

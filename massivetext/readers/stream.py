@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import InputError
+from ..storage import location, open_binary
 
 PLAIN_PIECE = 1 << 20
 BZ2_OUTPUT = 1 << 20
@@ -112,7 +113,7 @@ class Stream:
     def chunks(self) -> Iterator[bytes]:
         """Yield the decompressed bytes, in pieces of bounded size."""
         try:
-            file = open(self.path, "rb")  # noqa: SIM115 - closed by the block below
+            file = open_binary(location(self.path))
         except OSError as error:
             raise InputError(f"cannot open {self.path}: {error.strerror}") from error
         with file:
@@ -187,7 +188,7 @@ class Stream:
         A decompressor that raises drops what it had decoded in that call, so the piece that failed
         is fed byte by byte: the cost is one more pass over the member, paid only for damage.
         """
-        with open(self.path, "rb") as file:
+        with open_binary(location(self.path)) as file:
             file.seek(start)
             while (position := file.tell()) < end:
                 size = min(codec.piece, bad - position) if position < bad else 1

@@ -1,7 +1,11 @@
 """DoReMi on subsets of which one can be learned and one is noise."""
 
+from pathlib import Path
+
 import pytest
 
+from massivetext.config_file import parse
+from massivetext.dataset import write_json
 from massivetext.errors import ConfigError, InputError
 from massivetext.experiments import kept_weights
 from massivetext.experiments.doremi import doremi, train_both
@@ -18,7 +22,7 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("doremi")
-    return folder, train_both(root, config(), folder, None, True)
+    return folder, train_both(root, config(), folder, None)
 
 
 def test_what_can_be_learned_weighs_more_than_noise(found):
@@ -36,7 +40,7 @@ def test_what_can_be_learned_weighs_more_than_noise(found):
 
 def test_killed_and_resumed_is_the_same_to_the_bit(root, found, tmp_path, monkeypatch):
     train_killed(train_both, root, tmp_path, monkeypatch)
-    assert train_both(root, config(), tmp_path, None, True) == found[1]
+    assert train_both(root, config(), tmp_path, None) == found[1]
     assert trajectory(tmp_path) == trajectory(found[0])
 
 
@@ -45,13 +49,16 @@ def trained(monkeypatch):
     """Weights without training; returns the list of what was asked for."""
     asked = []
 
-    def run_apart(function, root, config, folder, like_tokens, quiet, *, threads):
-        asked.append((function, config, like_tokens, threads))
+    def run_jobs(jobs, workers, compiled, done, threads):
+        (job,) = jobs
+        asked.append((job["kind"], parse(job["config"], "").config, job["like_tokens"], threads))
+        folder = Path(job["folder"])
         (folder / "reference" / "checkpoints").mkdir(parents=True)
         (folder / "trajectory.json").write_text("[]")
-        return {"counting": 0.9, "noise": 0.0999, "pairs": 0.0001}
+        weights = {"counting": 0.9, "noise": 0.0999, "pairs": 0.0001}
+        write_json(folder / "weights.json", {"identity": job["identity"], "weights": weights})
 
-    monkeypatch.setattr(kept_weights, "run_apart", run_apart)
+    monkeypatch.setattr(kept_weights, "run_jobs", run_jobs)
     return asked
 
 
@@ -60,7 +67,7 @@ def test_weights_are_found_once_and_kept_within_the_caps(root, tmp_path, trained
     weights = doremi(root, config(), tmp_path, **arguments)
     # 4 epochs of 59 * 80 tokens are 18,880 of 12,000; 1e-4 is less than a sequence of 240.
     assert weights == {"counting": 0.90009, "noise": 0.09991, "pairs": 0.0}
-    assert trained == [(train_both, config(), 12_000, 2)]
+    assert trained == [("doremi", config(), 12_000, 2)]
     assert not (tmp_path / "reference" / "checkpoints").exists()
     assert (tmp_path / "trajectory.json").exists()
     assert doremi(root, config(), tmp_path, **arguments) == weights

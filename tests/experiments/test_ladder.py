@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from massivetext import lineage
 from massivetext.cli.main import main
 from massivetext.config import Config, Subset, Train
 from massivetext.config_mixture import Mixture, MixtureStage
@@ -56,6 +57,12 @@ def write_stores(root, tokens=20_000, heldout=400):
     (root / "manifests").mkdir()
     (root / "manifests" / "tokens.json").write_text(json.dumps(manifest))
     return root
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """Builds here have no stages before their tokens, which otherwise is stale."""
+    monkeypatch.setattr(lineage, "stale", lambda manifests: [])
 
 
 @pytest.fixture
@@ -200,6 +207,12 @@ def test_of_many_refusals_some_are_listed(root):
 def test_no_token_stores(tmp_path):
     with pytest.raises(InputError, match="no token stores"):
         plan_ladder(tmp_path, config(horizons=(1_000,)))
+
+
+def test_stale_token_stores(root, monkeypatch):
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="before an earlier stage changed; run massivetext tok"):
+        plan_ladder(root, config(horizons=(1_000,)))
 
 
 def test_budgets_are_6nd_with_the_embedding_and_without_norms():

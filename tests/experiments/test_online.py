@@ -39,9 +39,9 @@ def test_noise_is_drawn_most(found):
 
 def test_killed_and_resumed_is_the_same_to_the_bit(root, found, tmp_path, monkeypatch):
     train_killed(train_online, root, tmp_path, monkeypatch)
-    weights = train_online(root, config(), tmp_path, None, True)
+    weights = train_online(root, config(), tmp_path, None)
     assert weights == pytest.approx(found[1], abs=2e-3)
-    again = train_online(root, config(), tmp_path / "again", None, True)
+    again = train_online(root, config(), tmp_path / "again", None)
     assert weights == again
     assert trajectory(tmp_path) == trajectory(tmp_path / "again")
 

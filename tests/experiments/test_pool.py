@@ -128,11 +128,14 @@ def test_a_worker_that_does_not_end_is_killed(tmp_path, monkeypatch):
     assert_none_is_left(tmp_path)
 
 
-def test_workers_have_one_thread_and_the_devices_that_are_asked_for(monkeypatch):
+def test_workers_have_the_threads_and_the_devices_that_are_asked_for(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
     found = environment(Path("compiled"))
     assert found["XLA_FLAGS"] == "--xla_dump_to=x --xla_cpu_multi_thread_eigen=false"
     assert (found["NPROC"], found["OMP_NUM_THREADS"], found["JAX_PLATFORMS"]) == ("1", "1", "cpu")
+    found = environment(Path("compiled"), threads=3)
+    assert found["XLA_FLAGS"] == "--xla_dump_to=x"
+    assert (found["NPROC"], found["OMP_NUM_THREADS"]) == ("3", "3")
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     assert environment(Path("compiled"))["JAX_PLATFORMS"] == "cuda"

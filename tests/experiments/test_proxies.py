@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from fractions import Fraction
@@ -124,36 +125,121 @@ def test_only_what_changed_is_trained_again(trained, build, monkeypatch):
     assert asked == ["search/000", "search/001", "search/002"]
 
 
-@pytest.mark.slow
-def test_stopped_it_continues_to_the_same_result(build, tmp_path):
-    """SIGTERM at the driver leaves a checkpoint and no process."""
-    script = (
-        "import sys; from pathlib import Path; from massivetext.config_file import load;"
-        "from massivetext.experiments.proxies import *;"
-        "config = load(Path(sys.argv[1])).config;"
-        "proxy = Proxy('run', config.mixture.weights, config.train, 1);"
-        "run_proxies(Path(config.output), config, [proxy], Path(sys.argv[2]), workers=1)"
+LONG = replace(tiny.TRAIN, steps=800, checkpoint_every=50)
+DRIVER = """
+import sys
+from pathlib import Path
+from massivetext.config_file import load
+from massivetext.experiments.proxies import Proxy, run_proxies
+config = load(Path(sys.argv[1])).config
+proxy = Proxy("run", config.mixture.weights, config.train, 1)
+run_proxies(Path(config.output), config, [proxy], Path(sys.argv[2]), workers=1)
+"""
+
+
+def long_run(name):
+    return Proxy(name, tiny.WEIGHTS, LONG, 1)
+
+
+def long_config(build):
+    return tiny.config(
+        build, train=LONG, mixture=replace(tiny.config(build).mixture, max_epochs=160)
     )
-    long = replace(tiny.TRAIN, steps=40, checkpoint_every=1000)
-    config = tiny.config(build, train=long)
-    (tmp_path / "config.yaml").write_text(to_yaml(config))
-    command = [sys.executable, "-c", script, str(tmp_path / "config.yaml"), str(tmp_path)]
-    driver = subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+@pytest.fixture(scope="module")
+def whole(build, tmp_path_factory):
+    """The result of a run that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        arguments = (build, long_config(build), [long_run("run")], folder)
+        return run_proxies(*arguments, workers=1, quiet=True)[0]
+
+
+def wait_for(what, process=None):
     began = time.monotonic()
-    while tokens_trained(tmp_path / "run") < 4 * 4 * tiny.LENGTH:
-        assert driver.poll() is None
-        assert time.monotonic() - began < 120
-        time.sleep(0.01)
-    (worker,) = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
-    driver.send_signal(signal.SIGTERM)
-    assert b"stopped by a signal; run the same command again" in driver.communicate(timeout=60)[1]
-    assert not Path(f"/proc/{worker}").exists()
-    saved = list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
-    assert saved or (tmp_path / "run" / "result.json").exists()  # it may just have finished
-    runs = [Proxy(name, tiny.WEIGHTS, long, 1) for name in ("run", "whole")]
-    continued, whole = run_proxies(build, config, runs, tmp_path, workers=1, quiet=True)
-    assert continued.bits_per_byte == whole.bits_per_byte
-    assert continued.curve == whole.curve
+    while not (found := what()):
+        assert process is None or process.poll() is None
+        assert time.monotonic() - began < 240
+        time.sleep(0.005)
+    return found
+
+
+def worker_of(driver):
+    """Return the number of the worker process of a driver, or None."""
+    children = Path(f"/proc/{driver}/task/{driver}/children").read_text().split()
+    commands = {child: Path(f"/proc/{child}/cmdline") for child in children}
+    found = [
+        child for child, path in commands.items() if b"experiments.worker" in path.read_bytes()
+    ]
+    return int(found[0]) if found else None
+
+
+def trained_beyond(folder, steps):
+    return lambda: tokens_trained(folder) >= steps * 4 * tiny.LENGTH
+
+
+def strike_driver(number, build, folder):
+    """Train in a driver of its own and send it a signal after 30 steps; return what it said."""
+    (folder / "config.yaml").write_text(to_yaml(long_config(build)))
+    command = [sys.executable, "-c", DRIVER, str(folder / "config.yaml"), str(folder)]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE)
+    try:
+        wait_for(trained_beyond(folder / "run", 30), driver)
+        worker = worker_of(driver.pid)
+        driver.send_signal(number)
+        said = driver.communicate(timeout=240)[1]
+        wait_for(lambda: not running(worker))
+    finally:
+        driver.kill()
+        driver.wait()
+    assert list((folder / "run" / "checkpoints").glob("[0-9]*"))
+    return said
+
+
+def running(number):
+    """Return whether the process is there and no zombie, which nobody may be left to collect."""
+    try:
+        stat = Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def assert_same(found, whole):
+    assert found.bits_per_byte == whole.bits_per_byte
+    assert (found.loss, found.curve) == (whole.loss, whole.curve)
+
+
+@pytest.mark.slow
+def test_stopped_it_continues_to_the_same_result(build, whole, tmp_path):
+    """SIGTERM at the driver leaves a checkpoint and no process."""
+    said = strike_driver(signal.SIGTERM, build, tmp_path)
+    assert b"stopped by a signal; run the same command again" in said
+    arguments = (build, long_config(build), [long_run("run")], tmp_path)
+    assert_same(run_proxies(*arguments, workers=1, quiet=True)[0], whole)
+
+
+@pytest.mark.slow
+def test_killed_it_continues_to_the_same_result(build, whole, tmp_path):
+    """kill -9 of the driver, and of the worker of the one that follows."""
+    strike_driver(signal.SIGKILL, build, tmp_path)
+    struck = []
+
+    def strike_worker():
+        wait_for(trained_beyond(tmp_path / "run", 60))
+        worker = worker_of(os.getpid())
+        os.kill(worker, signal.SIGKILL)
+        struck.append(worker)
+
+    striker = threading.Thread(target=strike_worker)
+    striker.start()
+    arguments = (build, long_config(build), [long_run("run")], tmp_path)
+    found = run_proxies(*arguments, workers=1, quiet=True)
+    striker.join()
+    assert struck
+    assert_same(found[0], whole)
 
 
 @pytest.mark.parametrize(

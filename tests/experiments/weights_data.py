@@ -105,5 +105,5 @@ def train_killed(train, root: Path, folder: Path, monkeypatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr("massivetext.experiments.weight_run.learning_rate", kill)
         with pytest.raises(Killed):
-            train(root, config(), folder, None, True)
+            train(root, config(), folder, None)
     assert (folder / "checkpoints" / "15").is_dir()

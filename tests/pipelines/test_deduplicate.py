@@ -290,14 +290,14 @@ def test_marked_numbers_of_any_range():
         assert marked(bits, start, stop).tolist() == inside.tolist()
 
 
-def test_a_list_column_larger_than_memory_goes_through_a_file(monkeypatch, tmp_path):
+def test_a_list_column_larger_than_memory_goes_through_a_file(monkeypatch):
     from massivetext.pipelines import near
 
     column = pa.chunked_array([[[1, 2], [], [3]], [[4]]], type=pa.large_list(pa.uint64()))
     sliced = pa.chunked_array([column.chunk(0).slice(1), column.chunk(1)])
     for memory in (near.MEMORY, 0):
         monkeypatch.setattr(near, "MEMORY", memory)
-        values, starts = near._flat_lists(sliced, tmp_path)
+        values, starts = near._flat_lists(sliced)
         assert values.tolist() == [3, 4]
         assert starts.tolist() == [0, 0, 1, 2]
 

@@ -11,7 +11,7 @@ from apache_beam.testing.util import assert_that
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from massivetext.pipelines import exchange
+from massivetext.pipelines import exact, exchange, near, span_links
 from massivetext.pipelines.exchange import Exchange, split_by_key
 from massivetext.pipelines.execute import Engine, execute
 from massivetext.pipelines.local_runner import LocalRunner
@@ -28,15 +28,15 @@ def rows(table):
     return Counter(zip(table["key"].to_pylist(), table["text"].to_pylist(), strict=True))
 
 
-def run_dofns(batches, partitions, folder, *, native):
+def run_dofns(batches, partitions, folder, *, native, key="key"):
     """Apply the transform's DoFns in one bundle, with a dictionary as GroupByKey."""
     grouped = {}
     if native:
-        cut = exchange._Partition("key", partitions)
+        cut = exchange._Partition(key, partitions)
         pairs = [pair for one in batches for pair in cut.process(one)]
         join = exchange._Concatenate()
     else:
-        spill = exchange._Spill("key", partitions, str(folder))
+        spill = exchange._Spill(key, partitions, str(folder))
         spill.start_bundle()
         pairs = [pair for one in batches for pair in spill.process(one)]
         pairs += [value.value for value in spill.finish_bundle()]
@@ -61,6 +61,56 @@ def test_both_ways_agree_with_a_dictionary(tmp_path, parts, partitions):
     for native in (False, True):
         found = run_dofns(batches, partitions, tmp_path, native=native)
         assert {number: rows(table) for number, table in found.items()} == expected
+
+
+# Of the exchanges of a build, with their keys: lists of any length among fixed widths.
+SCHEMAS = [
+    ("part", exact.LINK),
+    ("part", near.NEAR),
+    ("component", near.ROW),
+    ("piece", span_links.KEPT),
+    ("hash0", pa.schema({"hash0": pa.uint64(), "hash1": pa.uint64(), "repeated": pa.bool_()})),
+]
+
+
+def values(column, count):
+    """A strategy for `count` values of an Arrow type."""
+    if pa.types.is_large_list(column):
+        one = st.lists(st.integers(0, 2**64 - 1), max_size=4)
+    elif pa.types.is_boolean(column):
+        one = st.booleans()
+    elif pa.types.is_floating(column):
+        one = st.floats(0, 1)
+    else:
+        one = st.integers(0, 2**column.bit_width - 1) | st.integers(0, 3)
+    return st.lists(one, min_size=count, max_size=count)
+
+
+@st.composite
+def real_batches(draw):
+    key, schema = draw(st.sampled_from(SCHEMAS))
+    batches = []
+    for count in draw(st.lists(st.integers(0, 6), min_size=1, max_size=4)):
+        arrays = [pa.array(draw(values(f.type, count)), f.type) for f in schema]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    return key, batches
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(real_batches(), st.integers(1, 5) | st.integers(1, 2**20))
+def test_both_ways_agree_on_the_schemas_of_a_build(tmp_path, batches, partitions):
+    key, batches = batches
+    found = [run_dofns(batches, partitions, tmp_path, native=way, key=key) for way in (0, 1)]
+    files, native = (
+        {number: sorted(map(repr, table.to_pylist())) for number, table in tables.items()}
+        for tables in found
+    )
+    assert files == native
+    schema = batches[0].schema
+    assert all(table.schema.equals(schema) for tables in found for table in tables.values())
+    given_rows = [row for one in batches for row in one.to_pylist()]
+    assert sorted(map(repr, given_rows)) == sorted(row for part in files.values() for row in part)
+    assert set(files) == {row[key] % partitions for row in given_rows}
 
 
 def check(expected, partitions):

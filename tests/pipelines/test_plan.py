@@ -38,6 +38,15 @@ def test_mistakes_are_found_before_any_work(head, tmp_path, extra, expected):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_on_no_store_is_named_by_its_key(head):
+    text = "\n".join(
+        "output: s4://bucket/out" if line.startswith("output:") else line
+        for line in head.splitlines()
+    )
+    with pytest.raises(ConfigError, match=r"my.yaml:\d: output: s4://bucket/out.*mean 's3'"):
+        check(parse(text + "\n", "my.yaml"))
+
+
 def test_the_plan_says_what_each_stage_does(head, tmp_path):
     lines = check(parse(head + "mixture: {tokens: 1000}\n", "my.yaml"))
     assert lines == [

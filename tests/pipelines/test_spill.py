@@ -1,7 +1,9 @@
 """Buffers that spill to disk, and how their elements are cut into bundles."""
 
+import contextlib
 import errno
 import tempfile
+from pathlib import Path
 
 import pytest
 from apache_beam.coders import coders
@@ -9,13 +11,14 @@ from apache_beam.transforms import core
 from apache_beam.transforms.window import GlobalWindows
 
 from massivetext.pipelines import spill
-from massivetext.pipelines.bundles import Feed
+from massivetext.pipelines.feed import Feed
 from massivetext.pipelines.spill import ChunkList, SpillBuffer, SpillFile, SpillGroups
+from massivetext.scratch import DiskFullError, run_folder
 
 
 @pytest.fixture
-def disk():
-    file = SpillFile()
+def disk(tmp_path):
+    file = SpillFile(tmp_path)
     yield file
     file.close()
 
@@ -74,18 +77,61 @@ def test_groupings_merge(disk):
     assert read() == {b"a": [1, 3], b"b": [2], b"c": [4]}
 
 
-def test_a_full_disk_names_the_folder_and_what_to_do(disk, monkeypatch):
+def test_adopted_chunks_stay_where_they_are_on_disk(disk):
+    first, second = ChunkList(disk, 3), ChunkList(disk, 8)
+    for chunk in (b"123", b"4567", b"89"):
+        first.append(chunk)
+    end = disk._end
+    second.append(b"0")
+    second.adopt(first)
+    assert list(second) == [b"0", b"123", b"4567", b"89"]
+    assert second.bytes == 10
+    assert disk._end == end
+    third = ChunkList(disk, 0)
+    third.adopt(second)
+    assert list(third) == list(second)
+
+
+def test_groups_adopt_what_an_attempt_has_written(disk):
+    pairs = [(b"%d" % (i % 7), i) for i in range(100)]
+    whole, read_whole = groups(disk, 50, pairs)
+    empty, read = groups(disk, 50, [])
+    chunks = ChunkList(disk, 20)
+    for bucket in whole._present():
+        for chunk in whole._chunks(bucket):
+            chunks.append(chunk)
+    empty.adopt(chunks)
+    assert read() == read_whole()
+
+
+def test_a_full_disk_tells_the_folder_the_bytes_and_what_to_do(monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(spill.os, "pwrite", full)
-    with pytest.raises(OSError, match=r"No space left on device.*TMPDIR") as caught:
+    with run_folder("pipeline") as folder, contextlib.closing(SpillFile(folder)) as disk:
+        disk.append(bytes(1000))
+        monkeypatch.setattr(spill.os, "pwrite", full)
+        with pytest.raises(DiskFullError) as caught:
+            disk.append(b"x")
+    assert str(caught.value) == (
+        f"the disk is full, or a limit was reached, at {folder} (No space left on device): this "
+        "run kept 1.0 kB there; set MASSIVETEXT_SCRATCH to a folder on a disk with more room, then "
+        "run the same command again to continue"
+    )
+
+
+def test_a_disk_that_fails_names_the_folder(disk, monkeypatch, tmp_path):
+    def fail(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(spill.os, "pwrite", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught:
         disk.append(b"x")
-    assert caught.value.filename == tempfile.gettempdir()
+    assert caught.value.filename == str(tmp_path)
 
 
 def feed(count, workers, size=10, memory=1 << 20):
-    file = SpillFile()
+    file = SpillFile(Path(tempfile.gettempdir()))
     buffer = SpillBuffer(coders.BytesCoder().get_impl(), file, memory)
     for i in range(count):
         buffer.append(coders.BytesCoder().get_impl().encode_nested(b"%0*d" % (size, i)))

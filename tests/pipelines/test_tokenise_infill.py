@@ -193,7 +193,7 @@ def test_text_that_is_not_unicode_is_named_by_its_rows(tmp_path):
 
 
 def test_a_whole_build_is_verified(tmp_path):
-    for i, text in enumerate(TEXTS):
+    for i, text in enumerate(filter(None, TEXTS)):  # nothing in an empty file can be cut
         (tmp_path / f"module{i}.py").write_text(text)
     text = f"""
 output: {tmp_path}/out

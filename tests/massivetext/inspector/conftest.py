@@ -9,11 +9,22 @@ from typing import Any
 
 import pytest
 
+from massivetext.inspector import api, documents, evidence
 from massivetext.inspector.server import Server
 
 from . import page_build
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,900")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unhurried() -> Iterator[None]:
+    """No answer is cut short because the machine that runs the tests is slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents, "SECONDS", 60.0)
+        patch.setattr(evidence, "SECONDS", 60.0)
+        patch.setattr(api, "EXAMPLE_SECONDS", 60.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def request(
     """Send a request as it is, and return status, headers by lower-case name, and body."""
     if isinstance(target, bytes):
         target = target.decode("latin-1")
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=200)
     try:
         # http.client refuses to send some of what a hostile client sends.
         connection._validate_path = connection._validate_method = lambda _: None

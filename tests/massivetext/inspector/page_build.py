@@ -67,7 +67,7 @@ def make(root: Path) -> Path:
 def log(out: Path, start: int, stop: int) -> None:
     """Append steps, and an evaluation of each tenth, to the trainer's log."""
     path = out / "train/metrics.jsonl"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as file:
         for step in range(start + 1, stop + 1):
             row = {"step": step, "tokens": 1000 * step, "loss": 8 - step / 100}

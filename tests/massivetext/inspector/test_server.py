@@ -224,8 +224,30 @@ def test_numbers_that_json_has_not_are_null(tmp_path):
             thread.join()
 
 
-def options(out: Path, port: int) -> argparse.Namespace:
-    return argparse.Namespace(out=str(out), port=port)
+def test_runs_are_named_and_asked_for_by_name(tmp_path):
+    for name, step in (("a", 1), ("b", 2)):
+        (tmp_path / name / "train").mkdir(parents=True)
+        log = tmp_path / name / "train/metrics.jsonl"
+        log.write_text(f'{{"step": {step}, "loss": 3.5}}\n')
+    with Server(tmp_path / "a", 0, [tmp_path / "b"]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            summary = ask(server.server_port, "/api/summary")
+            assert (summary["runs"], summary["subsets"]) == (["a", "b"], {})
+            assert summary["missing"] == ["a is no build: only training is shown"]
+            for question, step in (("", 1), ("?run=a", 1), ("?run=b", 2)):
+                [row] = ask(server.server_port, f"/api/run{question}")["steps"]
+                assert row["step"] == step
+            status, _, body = request(server.server_port, "/api/run?run=../b")
+            assert (status, "there is no run '../b'" in body.decode()) == (400, True)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def options(out: Path, port: int, *against: Path) -> argparse.Namespace:
+    return argparse.Namespace(out=str(out), port=port, against=[str(path) for path in against])
 
 
 def test_a_port_in_use_is_said(root, port):
@@ -238,21 +260,25 @@ def test_wrong_arguments(root, tmp_path):
         inspect.run(options(tmp_path, 0))
     with pytest.raises(ConfigError, match="from 0"):
         inspect.run(options(root, 65536))
+    with pytest.raises(ConfigError, match=r"--against .*: there is no training run"):
+        inspect.run(options(root, 0, tmp_path))
 
 
 def test_ctrl_c_ends_it_quietly(root):
     code = (
         "import argparse, sys; from massivetext.cli.inspect import run; "
-        f"sys.exit(run(argparse.Namespace(out={str(root)!r}, port=0)))"
+        f"sys.exit(run(argparse.Namespace(out={str(root)!r}, port=0, against=[])))"
     )
     command = [sys.executable, "-c", code]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
+    # Where the tests run in a shell's background, SIGINT is ignored, and would be in the child.
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen(command, preexec_fn=heard, **pipes) as process:
         try:
             line = process.stdout.readline()
             assert line.startswith(f"inspecting {root} at http://127.0.0.1:")
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=200)
         finally:
             process.kill()
     assert (process.returncode, errors) == (0, "")

@@ -2,7 +2,7 @@
 
 import json
 
-from massivetext.inspector.training import POINTS, run
+from massivetext.inspector.training import POINTS, run, runs
 
 
 def line(step: int, **more) -> str:
@@ -10,7 +10,8 @@ def line(step: int, **more) -> str:
 
 
 def test_no_log_is_no_run(tmp_path):
-    assert run(tmp_path / "m") == {"present": False, "steps": [], "evaluations": [], "size": 0}
+    nothing = {"steps": [], "evaluations": [], "rewinds": [], "size": 0}
+    assert run(tmp_path / "m") == {"present": False, **nothing}
 
 
 def test_what_is_new_follows_the_size(tmp_path):
@@ -32,8 +33,50 @@ def test_a_log_that_was_cut_back_says_its_size(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(line(1))
     assert run(path, 10_000) == {
-        "present": True, "steps": [], "evaluations": [], "size": len(line(1)),
+        "present": True, "steps": [], "evaluations": [], "rewinds": [], "size": len(line(1)),
     }  # fmt: skip
+
+
+def rewind(step: int, to: int) -> str:
+    said = {"to": to, "loss": 9.5, "records": [100, 132]}
+    return json.dumps({"step": step, "rewind": said}) + "\n"
+
+
+def bits(step: int) -> str:
+    return json.dumps({"step": step, "bits_per_byte": {"web": 2.0}}) + "\n"
+
+
+def test_what_a_spike_undid_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    text = "".join(line(step) for step in range(1, 6)) + bits(2) + bits(5) + rewind(5, 3)
+    path.write_text(text)
+    first = run(path)
+    assert [row["step"] for row in first["steps"]] == [1, 2, 3]
+    assert [row["step"] for row in first["evaluations"]] == [2]
+    assert first["rewinds"] == [{"step": 5, "loss": 9.5, "to": 3, "records": [100, 132]}]
+    assert first["size"] == len(text)
+    path.write_text(text + line(4) + rewind(4, 2) + line(3, again=True))
+    second = run(path, first["size"])
+    assert [(row["step"], row["to"]) for row in second["rewinds"]] == [(4, 2)]
+    assert [row["step"] for row in second["steps"]] == [3]
+    whole = run(path)
+    assert [row["step"] for row in whole["steps"]] == [1, 2, 3]
+    assert whole["steps"][-1]["again"]
+
+
+def test_a_rewind_that_is_none_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(line(1) + '{"step": 1, "rewind": 7}\n{"rewind": {"to": "x"}}\n["rewind"]\n')
+    found = run(path)
+    assert found["rewinds"] == []
+    assert [row["step"] for row in found["steps"]] == [1]
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path):
+    folders = [tmp_path / "a" / "x", tmp_path / "b" / "x", tmp_path / "y", tmp_path / "x"]
+    found = runs(folders)
+    assert list(found) == ["x", "x (2)", "y", "x (3)"]
+    assert found["y"] == tmp_path / "y" / "train" / "metrics.jsonl"
 
 
 def test_lines_that_are_no_steps_are_left_out(tmp_path):
