@@ -73,7 +73,7 @@ def rewind_target(train: Train, spike: int, steps: Sequence[int]) -> int:
       steps: of the checkpoints that exist.
     """
     assert train.spikes is not None
-    limit = spike - train.spikes.rewind
+    limit = spike - max(1, train.spikes.rewind)  # the step that spiked is not saved
     early = [step for step in steps if step <= limit and checkpoint_due(train, step)]
     first = min(train.checkpoint_every, train.evaluate_every or train.checkpoint_every)
     if early or limit < first:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from massivetext.config_train import Spikes, Train
@@ -95,6 +95,7 @@ def test_without_spikes_nothing_more_is_kept():
     st.sets(st.integers(1, 80), max_size=5),
     st.integers(1, 80),
 )
+@example(every=2, rewind=0, evaluate=0, signals={1}, spike=2)
 def test_what_a_rewind_needs_is_kept(every, rewind, evaluate, signals, spike):
     """Removing what may go, save by save, never changes where a spike leads to."""
     config = plan(every, rewind, evaluate)
