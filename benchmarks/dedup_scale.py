@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 
 import dedup_scale_data
+from processes import proc_bytes
 from report import Bench, Row
 
 from massivetext.errors import StageError
 from massivetext.pipelines import deduplicate
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
 
 WORKERS = 2
 SIZES = (1_000_000, 10_000_000)
@@ -70,7 +71,8 @@ def watched(folder: Path) -> dict[str, float]:
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdout=output)
         while process.poll() is None:
-            peak = max(peak, sum(_pss(pid) for pid in _tree(process.pid)))
+            pages = (Path(f"/proc/{pid}/smaps_rollup") for pid in _tree(process.pid))
+            peak = max(peak, sum(proc_bytes(path, "Pss:") for path in pages))
             time.sleep(SAMPLE_SECONDS)
         if process.returncode:
             raise StageError(f"{' '.join(command)} ended with {process.returncode}")
@@ -93,14 +95,6 @@ def _tree(root: int) -> list[int]:
         found.append(left.pop())
         left += children.get(found[-1], [])
     return found
-
-
-def _pss(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0  # it has ended
-    return sum(int(text.split()[1]) * 1024 for text in lines if text.startswith("Pss:"))
 
 
 def _cpu_of_children() -> float:

@@ -17,7 +17,8 @@ from massivetext.dataset import ParquetFile
 from massivetext.document import DOCUMENT
 from massivetext.dropped import DROPPED
 from massivetext.pipelines import sketch
-from massivetext.pipelines.stage import Context, Part
+from massivetext.pipelines.context import Context
+from massivetext.pipelines.stage import Part
 
 REAL, NOISE = "real", "noise"
 REAL_SHARE = 10

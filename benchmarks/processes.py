@@ -90,30 +90,31 @@ def _sample(root: int, driver: Memory, workers: dict[int, Memory]) -> None:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             # The name of a process, in parentheses, may hold anything.
-            fields = _read(folder / "stat").rpartition(")")[2].split()
+            fields = read_proc(folder / "stat").rpartition(")")[2].split()
             if fields:
                 children.setdefault(int(fields[1]), []).append(int(folder.name))
     _raise(driver, root)
     for server in children.get(root, []):
-        if _SERVER in _read(Path(f"/proc/{server}/cmdline")):
+        if _SERVER in read_proc(Path(f"/proc/{server}/cmdline")):
             for worker in children.get(server, []):
                 _raise(workers.setdefault(worker, Memory()), worker)
 
 
 def _raise(memory: Memory, process: int) -> None:
     folder = Path(f"/proc/{process}")
-    memory.rss = max(memory.rss, _kilobytes(folder / "status", "VmHWM:"))
-    memory.pss = max(memory.pss, _kilobytes(folder / "smaps_rollup", "Pss:"))
+    memory.rss = max(memory.rss, proc_bytes(folder / "status", "VmHWM:"))
+    memory.pss = max(memory.pss, proc_bytes(folder / "smaps_rollup", "Pss:"))
 
 
-def _kilobytes(path: Path, name: str) -> int:
-    for text in _read(path).splitlines():
+def proc_bytes(path: Path, name: str) -> int:
+    """Return what a file of /proc says of `name`, in bytes; 0 when it says nothing."""
+    for text in read_proc(path).splitlines():
         if text.startswith(name):
             return int(text.split()[1]) * 1024
     return 0
 
 
-def _read(path: Path) -> str:
+def read_proc(path: Path) -> str:
     """Return a file of /proc; "" when its process has ended, or is not ours to look at."""
     try:
         return path.read_text(errors="replace")

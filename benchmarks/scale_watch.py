@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from processes import proc_bytes, read_proc
+
 from massivetext.errors import StageError
 
 SAMPLE_SECONDS = 0.3
@@ -147,7 +149,7 @@ def _sample(root: int, spilled: int) -> _Moment:
         cpu += sum(map(int, numbers[11:15])) / _TICK
         resident = int(numbers[21]) * _PAGE
         rss += resident
-        pss += _pss(pid)
+        pss += proc_bytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss:")
         if pid == root:
             driver = resident
             driver_cpu = sum(map(int, numbers[11:13])) / _TICK
@@ -161,7 +163,7 @@ def _tree(root: int) -> Iterator[tuple[int, list[str]]]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             # The name of a process, in parentheses, may hold anything.
-            numbers = _read(folder / "stat").rpartition(")")[2].split()
+            numbers = read_proc(folder / "stat").rpartition(")")[2].split()
             if numbers:
                 stats[int(folder.name)] = numbers
                 children.setdefault(int(numbers[1]), []).append(int(folder.name))
@@ -171,21 +173,6 @@ def _tree(root: int) -> Iterator[tuple[int, list[str]]]:
         left += children.get(pid, [])
         if pid in stats:
             yield pid, stats[pid]
-
-
-def _pss(pid: int) -> int:
-    for text in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
-        if text.startswith("Pss:"):
-            return int(text.split()[1]) * 1024
-    return 0
-
-
-def _read(path: Path) -> str:
-    """Return a file of /proc; "" when its process has ended, or is not ours to look at."""
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
 
 
 def _look(scratch: Path, spills: dict[str, int]) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from massivetext.config import Config
 from massivetext.pipelines import mix
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
 
 
 def write_shards(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from massivetext.config_file import parse
 from massivetext.pipelines.build import build
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
 
 CONFIG = """
 output: "{folder}/out"

@@ -24,8 +24,8 @@ from massivetext.errors import ConfigError, StageError
 from massivetext.lineage import tokens_identity
 from massivetext.mixture import plan, resolve_weights
 from massivetext.pipelines.build import build
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
 from massivetext.progress import Progress
 from massivetext.trainer.ramp import sequences_of
 

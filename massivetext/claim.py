@@ -117,4 +117,7 @@ def _refresh(path: Location, claim: bytes, stop: threading.Event) -> None:
     while not stop.wait(REFRESH_SECONDS):
         # A store that is away for a moment is no reason to end a run of hours.
         with contextlib.suppress(OSError):
+            # A machine that slept for minutes may find that its output was taken over.
+            if storage.exists(path) and storage.read_bytes(path) != claim:
+                return
             storage.write_bytes(path, claim)

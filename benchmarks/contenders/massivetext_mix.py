@@ -12,8 +12,8 @@ from pathlib import Path
 
 from massivetext.config import Config, Mixture, Subset
 from massivetext.pipelines import mix
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
 
 
 def run(root: str, manifest: str, budget: str) -> None:

@@ -21,9 +21,9 @@ def run(options: argparse.Namespace) -> int:
     # Beam takes a second to import: after the config is known to be well formed.
     from massivetext.pipelines import spans
     from massivetext.pipelines.build import build
+    from massivetext.pipelines.context import Context
     from massivetext.pipelines.execute import Engine, check_flags
     from massivetext.pipelines.plan import check
-    from massivetext.pipelines.stage import Context
 
     check_flags(options.beam_args)
     plan = check(loaded)

@@ -27,8 +27,8 @@ def run(options: argparse.Namespace) -> int:
     config = load(path).config
 
     from massivetext.pipelines.build import build
+    from massivetext.pipelines.context import Context
     from massivetext.pipelines.execute import Engine
-    from massivetext.pipelines.stage import Context
 
     build(Context(root, Engine(workers=options.workers)), config)
     from massivetext.trainer.train import train

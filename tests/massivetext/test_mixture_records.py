@@ -14,8 +14,8 @@ from massivetext.errors import ConfigError, InputError
 from massivetext.mixture_plan import Stock
 from massivetext.mixture_records import MixtureRecords, _scaled
 from massivetext.pipelines import mix
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
 from massivetext.shards import Shards
 from massivetext.trainer.data import text_bytes_per_target
 

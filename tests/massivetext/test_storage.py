@@ -311,6 +311,16 @@ def test_a_claim_is_kept_fresh(store, monkeypatch):
         assert storage.read_bytes(root / ".claim") == claimed_by
 
 
+def test_a_claim_that_was_taken_over_is_left_alone(store, monkeypatch):
+    monkeypatch.setattr(claim, "REFRESH_SECONDS", 0.01)
+    path = location("s3://bucket/taken") / ".claim"
+    with claimed(path.parent):
+        storage.write_bytes(path, b"another's")
+        time.sleep(0.5)
+        assert storage.read_bytes(path) == b"another's"
+    assert storage.read_bytes(path) == b"another's"
+
+
 def test_an_output_that_cannot_be_written_is_refused(store):
     with (
         pytest.raises(ConfigError, match=r"output s3://no-such-bucket/a cannot be written: .*make"),

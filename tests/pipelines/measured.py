@@ -8,8 +8,8 @@ from massivetext.config import Config, Subset
 from massivetext.dataset import ParquetFile
 from massivetext.document import DOCUMENT
 from massivetext.dropped import DROPPED
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
 
 
 def write(root: Path, corpus: dict[str, list[list[dict]]], bad: dict[str, list[int]] | None = None):

@@ -19,9 +19,9 @@ from massivetext.dataset import read_json
 from massivetext.errors import ConfigError, StageError, VerifyError
 from massivetext.evidence import explain
 from massivetext.pipelines.build import build
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
 from massivetext.pipelines.plan import check
-from massivetext.pipelines.stage import Context
 from massivetext.verify import verify
 
 from . import corpus

@@ -16,11 +16,12 @@ from massivetext.errors import ConfigError, StageError
 from massivetext.pipelines.build import build
 from massivetext.pipelines.candidates import find_candidates
 from massivetext.pipelines.coders import RecordBatchCoder
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.exact import Files
 from massivetext.pipelines.exchange import Exchange
 from massivetext.pipelines.execute import Engine, execute
 from massivetext.pipelines.numbering import Numbering
-from massivetext.pipelines.stage import Context, Part, run_parts
+from massivetext.pipelines.stage import Part, run_parts
 
 from . import corpus
 from .dataflow_template import FLAGS, Job, leaves, replay, request, service

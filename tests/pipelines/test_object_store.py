@@ -15,9 +15,9 @@ from massivetext.document import DeadLetters
 from massivetext.errors import ConfigError, StageError
 from massivetext.pipelines import documents
 from massivetext.pipelines.build import build
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
 from massivetext.pipelines.plan import check
-from massivetext.pipelines.stage import Context
 from massivetext.readers import fingerprint, plan, read
 from massivetext.storage import location
 from massivetext.test_sets import expand, named_files

@@ -19,9 +19,10 @@ from massivetext.hashing import hash_string
 from massivetext.lineage import load, stale
 from massivetext.pipelines import overlap, spans
 from massivetext.pipelines.build import build
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
 from massivetext.pipelines.parts import CutReader
-from massivetext.pipelines.stage import Context, Part
+from massivetext.pipelines.stage import Part
 from massivetext.verify import _cut, verify
 from tests.massivetext import reference_spans as reference
 

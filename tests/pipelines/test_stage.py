@@ -7,8 +7,9 @@ import pytest
 
 from massivetext.document import DeadLetter
 from massivetext.errors import InputError, StageError
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context, Part, materialise, run_parts
+from massivetext.pipelines.stage import Part, materialise, run_parts
 
 SCHEMA = pa.schema([pa.field("n", pa.int64())])
 PARTS = [Part(f"books/part-{i:05d}", 100, {"n": i}) for i in range(4)]

@@ -9,8 +9,8 @@ from massivetext.config_file import parse
 from massivetext.dataset import read_json
 from massivetext.errors import ConfigError
 from massivetext.pipelines.build import build
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
 from massivetext.rules import Rule
 from massivetext.thresholds import compare
 

@@ -14,8 +14,8 @@ import sentencepiece
 from massivetext.config import Config, Mixture, Subset
 from massivetext.config import Tokenizer as TokenizerConfig
 from massivetext.errors import ConfigError, StageError
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Context
 from massivetext.pipelines.tokenise import tokenise_stage, train_tokenizer_stage
 from massivetext.presets import TOKENIZERS
 from massivetext.tokenizer.encode import Tokenizer

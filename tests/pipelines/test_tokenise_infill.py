@@ -15,9 +15,9 @@ from massivetext.config_file import parse
 from massivetext.dataset import read_json
 from massivetext.errors import ConfigError, StageError
 from massivetext.fill_in_the_middle import PLAIN, SENTINELS, split
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
 from massivetext.pipelines.plan import check
-from massivetext.pipelines.stage import Context
 from massivetext.pipelines.tokenise import tokenise_stage, train_tokenizer_stage
 from massivetext.presets import TOKENIZERS
 from massivetext.tokenizer.encode import Tokenizer

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from massivetext.config_file import parse
 from massivetext.pipelines.build import build
+from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
 from massivetext.pipelines.plan import check
-from massivetext.pipelines.stage import Context
 
 HOSTILE = (
     "<script>window.hacked = 1</script>\"'&<img src=http://x.example/ onerror='window.hacked=1'>"
