@@ -18,7 +18,7 @@ from massivetext.document import DOCUMENT
 from massivetext.dropped import DROPPED
 from massivetext.pipelines import sketch
 from massivetext.pipelines.context import Context
-from massivetext.pipelines.stage import Part
+from massivetext.pipelines.part import Part
 
 REAL, NOISE = "real", "noise"
 REAL_SHARE = 10

@@ -1,8 +1,9 @@
 """The scale model: what a build needs at a size, from what smaller builds have used.
 
 Each stage grows with one quantity: CPU seconds = fixed + rate x quantity, and so do the bytes that
-it shuffles and the CPU seconds of the driver, which no number of workers shortens. Memory grows
-with the documents. Fixed parts and rates are those of the real builds; nothing else is assumed.
+it shuffles and the CPU seconds of the driver, which no number of workers shortens. Fixed parts and
+rates are those of the real builds. Memory is not fitted: buffers are bounded and spill, so it is
+the highest peak of a real build, and what the driver keeps of every further document.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ DOCUMENTS_PER_BYTE = 2.35e9 / 10.5e12
 # What the work of a stage grows with; a stage that is not named here grows with the text.
 GROWS_WITH = {"clean": "documents", "deduplicate": "documents", "shards": "tokens"}
 CONSTANT = ("tokenizer", "card")
+# Of the driver: a node of the union-find, and the bit that says whether it has a candidate pair.
+DOCUMENT_MEMORY = 4 + 1 / 8
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,9 @@ class Model:
         self.cpu = {name: _stage_line(builds, name, "cpu_seconds") for name in names}
         self.driver = {name: _stage_line(builds, name, "driver_seconds") for name in names}
         self.shuffled = {name: _stage_line(builds, name, "shuffled") for name in names}
-        self.peak = fit([(b.quantities.documents, b.peak) for b in builds])
+        # What it was beside that memory.
+        peak = max(b.peak - DOCUMENT_MEMORY * b.quantities.documents for b in builds)
+        self.peak = Line(max(0.0, peak), DOCUMENT_MEMORY)
         self.wall = fit([(b.quantities.text_bytes, b.seconds) for b in builds])
 
     def predict(self, size: Quantities, prices: Prices) -> Forecast:

@@ -236,8 +236,7 @@ def open_parquet(path: Location) -> Iterator[pq.ParquetFile]:
 
 def read_table(path: Location, columns: list[str] | None = None) -> pa.Table:
     """Return columns of a Parquet file; raises as `open_parquet`."""
-    if not storage.is_remote(path):
-        return pq.read_table(path, columns=columns)
+    # Not through pq.read_table: it makes a dataset of each file, which takes twice as long.
     with open_parquet(path) as file:
         return file.read(columns).select(columns) if columns else file.read()
 

@@ -31,6 +31,8 @@ def human_seconds(seconds: float) -> str:
 class Progress:
     """Shows `done()` of `total` with rate and ETA, from a thread, until the block ends.
 
+    `note()`, asked after `done()`, is what else to say of what is done.
+
     On a terminal the line is redrawn; otherwise a plain line is written every 30 seconds.
     """
 
@@ -41,9 +43,11 @@ class Progress:
         done: Callable[[], int],
         *,
         unit: Callable[[float], str] = human_bytes,
+        note: Callable[[], str] = lambda: "",
         quiet: bool = False,
     ):
-        self.title, self.total, self.done, self.unit, self.quiet = title, total, done, unit, quiet
+        self.title, self.total, self.done = title, total, done
+        self.unit, self.note, self.quiet = unit, note, quiet
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._terminal = sys.stderr.isatty()
@@ -86,7 +90,7 @@ class Progress:
         eta = f", {human_seconds((self.total - done) / rate)} left" if rate > 0 else ""
         return (
             f"{self.title:<16} {share:5.1%}  {self.unit(done)} of {self.unit(self.total)}"
-            f"  {self.unit(rate)}/s{eta}"
+            f"{self.note()}  {self.unit(rate)}/s{eta}"
         )
 
     @staticmethod

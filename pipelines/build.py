@@ -12,7 +12,7 @@ from massivetext.scratch import disk_full
 from massivetext.storage import remove_tree
 
 from . import clean, deduplicate, documents, measure, mix, overlap, spans, tokenise
-from .stage import Context
+from .context import Context
 
 
 def build(context: Context, config: Config, until: str = "shards") -> dict[str, dict[str, Any]]:

@@ -15,8 +15,10 @@ from massivetext.config_rules import RuleGroup
 from massivetext.dataset import sha256_json
 from massivetext.dropped import DROPPED
 
+from .context import Context
+from .part import Part, PartOutput, add_counts
 from .parts import measured_parts, read_batches
-from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
+from .stage import materialise, run_parts
 
 COLUMNS = ["id", "text_bytes", *rules.SIGNALS.names]
 

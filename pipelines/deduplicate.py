@@ -28,12 +28,13 @@ from massivetext.storage import Location, exists, make_folder, read_all, remove_
 from . import earlier, shingles, sketch
 from .candidates import EXACT, PAIR_PARTITIONS, find_candidates
 from .candidates import ROW_BYTES as BAND_BYTES
-from .context import MakeExchange, execute_exchange, paced
+from .context import Context, MakeExchange, execute_exchange, paced
 from .exact import LEADER_BYTES, Files, dropped_by, link_leaders
 from .names import Names, collect
 from .near import NEAR, connect, exchanged_bytes, find_near, pair_files
 from .numbering import Numbering, numpy_columns, partitions
-from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
+from .part import Part, PartOutput, PartResult, add_counts
+from .stage import materialise, run_parts
 
 VERSION = 2
 DUPLICATE = pa.schema(

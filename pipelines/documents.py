@@ -20,9 +20,11 @@ from massivetext.dropped import DROP_STAGES
 from massivetext.hashing import hash_rows
 
 from . import spans
+from .context import Context
 from .measure import MEASURED
+from .part import Part, PartOutput, add_counts
 from .parts import CutReader, keep_mask, measured_parts, read_batches
-from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
+from .stage import materialise, run_parts
 
 VERSION = 1
 HELDOUT_SALT = 0x48454C44

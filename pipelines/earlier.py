@@ -9,7 +9,8 @@ from massivetext.errors import ConfigError
 from massivetext.storage import Location, exists, is_remote, location
 
 from . import sketch
-from .stage import Part, missing
+from .part import Part
+from .stage import missing
 
 NEEDED = ("sketch", "deduplicate", "shingles")
 

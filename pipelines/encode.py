@@ -12,8 +12,8 @@ from massivetext.fill_in_the_middle import SENTINELS, join, split
 from massivetext.tokenizer.encode import Tokenizer
 from massivetext.tokens import close_documents
 
+from .part import Part, PartOutput
 from .parts import read_batches
-from .stage import Part, PartOutput
 
 # Name of a part's argument, and of the number of documents that were rewritten.
 INFILL = "fill_in_the_middle"

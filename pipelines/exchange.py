@@ -10,6 +10,7 @@ import contextlib
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -115,17 +116,17 @@ def _describe(schema: pa.Schema) -> str:
     return ", ".join(f"{column.name} {column.type}" for column in schema)
 
 
-class _Spill(beam.DoFn):
-    """Writes rows to spill files by partition; yields `(partition, Reference)`."""
+class _Buffered(beam.DoFn):
+    """Gathers batches, so that what each partition gets of them comes in few and large pieces."""
 
-    def __init__(self, key: str, partitions: int, scratch: str):
-        self.key, self.partitions, self.scratch = key, partitions, scratch
+    def __init__(self, key: str, partitions: int):
+        self.key, self.partitions = key, partitions
 
     def start_bundle(self) -> None:
         self._batches: list[pa.RecordBatch] = []
         self._bytes = 0
 
-    def process(self, batch: pa.RecordBatch) -> Iterable[tuple[int, Reference]]:
+    def process(self, batch: pa.RecordBatch) -> Iterable[tuple[int, Any]]:
         if batch.num_rows == 0:
             return
         if self._batches and self._bytes + batch.nbytes > BUFFER_BYTES:
@@ -134,16 +135,27 @@ class _Spill(beam.DoFn):
         self._bytes += batch.nbytes
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for pair in self._flush():
-            yield WindowedValue(pair, GlobalWindow().max_timestamp(), (GlobalWindow(),))
+        if self._batches:
+            for pair in self._flush():
+                yield WindowedValue(pair, GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
-    def _take(self) -> list[pa.RecordBatch]:
+    def _flush(self) -> Iterable[tuple[int, Any]]:
+        """Return what is gathered by partition, and start anew."""
+        raise NotImplementedError
+
+    def _split(self) -> Iterator[tuple[int, pa.Table]]:
         batches, self._batches, self._bytes = self._batches, [], 0
-        return batches
+        return split_by_key(batches, self.key, self.partitions)
+
+
+class _Spill(_Buffered):
+    """Writes rows to spill files by partition; yields `(partition, Reference)`."""
+
+    def __init__(self, key: str, partitions: int, scratch: str):
+        super().__init__(key, partitions)
+        self.scratch = scratch
 
     def _flush(self) -> list[tuple[int, Reference]]:
-        if not self._batches:
-            return []
         # The name is new each time: when an engine runs a bundle twice, only the references of the
         # run that counted are read, and the other file is left for the caller to remove.
         path = Path(self.scratch) / f"{uuid.uuid4().hex}.arrows"
@@ -151,7 +163,7 @@ class _Spill(beam.DoFn):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with pa.OSFile(str(path), "wb") as file:
-                for number, table in split_by_key(self._take(), self.key, self.partitions):
+                for number, table in self._split():
                     start = file.tell()
                     with pa.ipc.new_stream(file, table.schema) as writer:
                         writer.write_table(table)
@@ -182,17 +194,13 @@ def _read(path: str, start: int, length: int) -> pa.Table:
         return reader.read_all()
 
 
-class _Partition(beam.DoFn):
-    """Cuts a batch into one batch per partition."""
+class _Partition(_Buffered):
+    """Yields `(partition, batch)`."""
 
-    def __init__(self, key: str, partitions: int):
-        self.key, self.partitions = key, partitions
-
-    def process(self, batch: pa.RecordBatch) -> Iterable[tuple[int, pa.RecordBatch]]:
-        if batch.num_rows:
-            for number, table in split_by_key([batch], self.key, self.partitions):
-                for piece in table.to_batches():
-                    yield number, piece
+    def _flush(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        for number, table in self._split():
+            for piece in table.combine_chunks().to_batches():
+                yield number, piece
 
 
 class _Concatenate(beam.DoFn):

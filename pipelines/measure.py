@@ -27,8 +27,10 @@ from massivetext.signals import Measurer
 from massivetext.storage import Location, location
 from massivetext.test_sets import expand
 
+from .context import Context
+from .part import Part, PartOutput, PartResult, add_counts
 from .parts import read_batches
-from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
+from .stage import materialise, run_parts
 
 VERSION = 3
 MEASURED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False), *SIGNALS])

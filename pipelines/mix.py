@@ -26,7 +26,9 @@ from massivetext.storage import size
 from massivetext.tfrecord import Layout, layout
 from massivetext.tokens import TokenStore
 
-from .stage import Context, Part, PartOutput, PartResult, materialise, run_parts
+from .context import Context
+from .part import Part, PartOutput, PartResult
+from .stage import materialise, run_parts
 
 # Tokens gathered at once, whatever the size of a shard: the more, the fewer blocks of documents are
 # put in order for a few sequences each (`construction.Drawn`).

@@ -14,7 +14,7 @@ from numba import njit
 from massivetext.errors import StageError
 from massivetext.unionfind import MAX_NODES
 
-from .stage import Part
+from .part import Part
 
 TARGET_BYTES = 128 << 20
 MAX_PARTITIONS = 1 << 16

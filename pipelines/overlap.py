@@ -26,11 +26,13 @@ from massivetext.overlap_span import matched_spans
 from massivetext.storage import Location, location
 from massivetext.test_sets import named_files, plain_title, read_titles
 
+from .context import Context
 from .overlap_count import CountDocuments, StoredHits, hits_file, save_weights
 from .overlap_report import leave_tallies, report
 from .overlap_rows import CONTAINMENT, JACCARD, OVERLAP, TITLE, Found
+from .part import Part, PartOutput, add_counts
 from .parts import CutReader, keep_mask, measured_parts, read_batches
-from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
+from .stage import materialise, run_parts
 
 VERSION = 2
 WIKIPEDIA = "wikipedia"
@@ -65,20 +67,23 @@ class FindOverlap:
         if self.index is not None and self.weights is not None:
             tallies[CONTAINMENT] = Tally.of(self.index)
             stored = StoredHits(out.root / hits_file(self.work, part.name))
+        by_title = self.titles is not None and subset == WIKIPEDIA
+        out.counts["documents"] += int(keep.sum())
         start = 0
         with (
             out.parquet(f"dropped/overlap/{part.name}.parquet", DROPPED) as dropped,
             out.parquet(f"overlaps/{part.name}.parquet", OVERLAP) as overlaps,
         ):
+            if self.index is None and not by_title:
+                return  # nothing to look for, so text need not be read
             path = out.root / f"measured/{part.name}.parquet"
             for batch in read_batches(path, ["id", "text", "metadata"]):
                 batch = cuts.cut(batch, start)
                 rows = np.flatnonzero(keep[start : start + batch.num_rows])
                 kept = batch.take(pa.array(rows))
-                out.counts["documents"] += len(rows)
                 rows += start
                 found = self._copies(kept, rows, stored, tallies)
-                if self.titles is not None and subset == WIKIPEDIA:
+                if by_title:
                     found.append(self._titled(kept, found, out))
                 for one in found:
                     out.counts[one.kind] += len(one.at)

@@ -17,8 +17,8 @@ from massivetext.overlap_hits import Hits, find_hits
 from massivetext.overlap_index import Index
 from massivetext.storage import Location
 
+from .part import Part, PartOutput
 from .parts import CutReader, keep_mask, read_batches
-from .stage import Part, PartOutput
 
 # Of a document with test n-grams: its row in the measured part, and what `Hits` has of it.
 _HITS = pa.schema(

@@ -8,7 +8,7 @@ from massivetext.overlap_index import Index
 from massivetext.storage import Location, read_all
 
 from .overlap_rows import CONTAINMENT, JACCARD
-from .stage import Part, PartOutput, PartResult
+from .part import Part, PartOutput, PartResult
 
 # Files read at once: each has a bit for every test item.
 _AT_ONCE = 64

@@ -12,7 +12,7 @@ from massivetext.dataset import open_parquet, read_table
 from massivetext.document import BATCH_ROWS
 from massivetext.storage import Location, exists
 
-from .stage import Part
+from .part import Part
 
 
 def measured_parts(measured: dict[str, Any], subsets: Sequence[str] | None = None) -> list[Part]:

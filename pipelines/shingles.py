@@ -16,8 +16,10 @@ from massivetext.shingles import shingle_hashes, sort_unique
 from massivetext.storage import Location, remove_tree
 from massivetext.storage import remove as remove_file
 
+from .context import Context
+from .part import Part, PartOutput, add_counts
 from .parts import keep_mask, read_batches
-from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
+from .stage import materialise, run_parts
 
 VERSION = 1
 STAGE = "shingles"

@@ -18,8 +18,10 @@ from massivetext.minhash import band_hashes, signatures
 from massivetext.shingles import normalise, shingle_normalised
 from massivetext.urls import canonical
 
+from .context import Context
+from .part import Part, PartOutput, add_counts
 from .parts import keep_mask, measured_parts, read_batches
-from .stage import Context, Part, PartOutput, add_counts, materialise, run_parts
+from .stage import materialise, run_parts
 
 VERSION = 1
 

@@ -26,8 +26,8 @@ from . import ticks
 from .context import MakeExchange
 from .exact import CHUNK, leaders
 from .numbering import Numbering, numpy_columns
+from .part import Part
 from .parts import keep_mask
-from .stage import Part
 
 BEFORE = DROP_STAGES[: DROP_STAGES.index("spans")]
 # Footers read at once: on a store each is a few requests, most of which is waiting.

@@ -27,11 +27,12 @@ from massivetext.spans import Kept, Units, find_units
 from massivetext.storage import Location, exists, make_folder, remove_tree
 from massivetext.storage import remove as remove_file
 
-from .context import execute_exchange, paced
+from .context import Context, execute_exchange, paced
 from .numbering import numpy_columns, partitions
+from .part import Part, PartOutput, PartResult, add_counts
 from .parts import keep_mask, measured_parts
 from .span_links import BEFORE, KEPT, Pieces, Rule, link_units
-from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
+from .stage import materialise, run_parts
 
 VERSION = 1
 FOLDERS = ("dropped/spans", "spans")

@@ -8,27 +8,21 @@ continues with the parts that are missing, and a stage whose manifest matches is
 
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import apache_beam as beam
-import pyarrow as pa
 
 from massivetext import storage
 from massivetext.dataset import (
     FileRecord,
-    HashingFile,
-    ParquetFile,
     atomic_file,
     parse_json,
     read_json,
     sha256_json,
     write_json,
 )
-from massivetext.document import DEAD_LETTER, DeadLetters
 from massivetext.errors import MassivetextError, StageError
 from massivetext.progress import Progress
 from massivetext.scratch import DiskFullError
@@ -37,77 +31,11 @@ from massivetext.store_errors import reason
 
 from .context import Context, paced
 from .execute import execute
+from .part import Part, PartOutput, PartResult
+from .watched import Watched, progress_name, result_name
 
-PROGRESS_SECONDS = 0.5
 # Up to so many files are asked for one by one, more by a listing of their folders.
 FEW_FILES = 8
-
-
-@dataclass(frozen=True)
-class Part:
-    """One unit of a stage. `name` is its identity in the outputs; `bytes` weighs it for progress;
-    `arguments` is JSON."""
-
-    name: str
-    bytes: int
-    arguments: dict[str, Any]
-
-
-@dataclass
-class PartResult:
-    """What a part produced: counters by name, finished files, and anything JSON in `extra`."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    files: list[FileRecord] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-class PartOutput:
-    """Handed to `Work.run`: opens output files below the dataset and records what was done."""
-
-    def __init__(
-        self, root: Location, stage: str, part: Part, progress_file: Location | None = None
-    ):
-        self.root = root
-        self.stage = stage
-        self.part = part
-        self.counts: Counter[str] = Counter()
-        self.extra: dict[str, Any] = {}
-        self.dead = DeadLetters()
-        self.files: list[FileRecord] = []
-        self._progress_file = progress_file
-        self._reported = 0.0
-
-    @contextmanager
-    def parquet(self, relative: str, schema: pa.Schema) -> Iterator[ParquetFile]:
-        """Open a Parquet output at `relative`; it exists under that name only when whole."""
-        file = ParquetFile(self.root, relative, schema)
-        with file:
-            yield file
-        assert file.record is not None
-        self.files.append(file.record)
-
-    @contextmanager
-    def file(self, relative: str) -> Iterator[HashingFile]:
-        """Open a binary output at `relative`; set `counts` for its rows."""
-        with atomic_file(self.root / relative) as out:
-            yield out
-        self.files.append(FileRecord(relative, out.bytes, out.digest.hexdigest(), 0))
-
-    def progress(self, done: int) -> None:
-        """Tell a person watching that `done` of the part's bytes are behind us."""
-        now = time.monotonic()
-        if self._progress_file is not None and now - self._reported > PROGRESS_SECONDS:
-            self._reported = now
-            self._progress_file.write_text(str(min(done, self.part.bytes)))
-
-    def finish(self) -> PartResult:
-        if self.dead.letters:
-            name = self.part.name.replace("/", "-")
-            with self.parquet(f"dead/{self.stage}/{name}.parquet", DEAD_LETTER) as file:
-                file.write(self.dead.to_batch())
-            self.counts["dead_letters"] += len(self.dead.letters)
-        return PartResult(dict(self.counts), self.files, self.extra)
 
 
 class Work(Protocol):
@@ -132,7 +60,7 @@ class RunPart(beam.DoFn):
         if not _complete(root, result_file):
             progress_file = None
             if not storage.is_remote(root):  # there, what is done is told by the parts alone
-                progress_file = result_file.with_suffix(".progress")
+                progress_file = result_file.with_name(progress_name(part))
                 storage.make_folder(progress_file.parent)
             output = PartOutput(root, self.stage, part, progress_file)
             try:
@@ -172,12 +100,8 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _result_name(part: Part) -> str:
-    return part.name.replace("/", "-") + ".json"
-
-
 def _result_file(results: Location, part: Part) -> Location:
-    return results / _result_name(part)
+    return results / result_name(part)
 
 
 def run_parts(
@@ -206,22 +130,10 @@ def run_parts(
             | stage >> beam.ParDo(RunPart(str(context.root), stage, str(results), work))
         )
 
-    def done() -> int:
-        total = 0
-        names = set(storage.sizes(results))
-        for part in parts:
-            name = _result_name(part)
-            if name in names:
-                total += part.bytes
-            elif (progress := name.removesuffix(".json") + ".progress") in names:
-                try:
-                    total += int((results / progress).read_text() or 0)
-                except (OSError, ValueError):
-                    continue
-        return total
-
+    watched = Watched(results, parts)
     total = sum(part.bytes for part in parts)
-    with Progress(stage, total, paced(context, done), quiet=context.quiet):
+    done = paced(context, watched.bytes)
+    with Progress(stage, total, done, note=watched.note, quiet=context.quiet):
         try:
             execute(build, context.engine)
         except DiskFullError:
@@ -246,7 +158,7 @@ def run_parts(
                 f"(details in {file}; run the same command again to continue)"
             ) from error
     names = storage.sizes(results)
-    without = [part.name for part in parts if _result_name(part) not in names]
+    without = [part.name for part in parts if result_name(part) not in names]
     if without:
         raise StageError(f"stage {stage} ended without a result for {without[0]}; run it again")
     files = [_result_file(results, part) for part in parts]
@@ -317,11 +229,3 @@ def missing(root: Location, files: list[dict[str, Any]]) -> str | None:
         if found.get(path) != file["bytes"]:
             return str(path)
     return None
-
-
-def add_counts(results: list[PartResult]) -> dict[str, int]:
-    """Sum the counters of all parts."""
-    total: Counter[str] = Counter()
-    for result in results:
-        total.update(result.counts)
-    return dict(sorted(total.items()))

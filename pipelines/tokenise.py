@@ -22,8 +22,10 @@ from massivetext.tokenizer.encode import Tokenizer
 from massivetext.tokenizer.sample import SAMPLE, budgets, candidates, cutoff, fill
 from massivetext.tokenizer.train import train_model
 
+from .context import Context
 from .encode import INFILL, Encode, sentinel_ids
-from .stage import Context, Part, PartOutput, PartResult, add_counts, materialise, run_parts
+from .part import Part, PartOutput, PartResult, add_counts
+from .stage import materialise, run_parts
 
 VERSION = 2
 MODEL = "tokenizer/tokenizer.model"

@@ -3,6 +3,7 @@
 import json
 import math
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -75,7 +76,7 @@ def _measured(size: float) -> Measured:
         "tokenizer": StageUse(60.0, 0.1, 0.0),
         "shards": StageUse(quantities.tokens / 1e7, 0.1, 0.0),
     }
-    return Measured(quantities, 10.0 + size / 30e6, 1e9 + quantities.documents * 16, stages)
+    return Measured(quantities, 10.0 + size / 30e6, 1e9 + quantities.documents * 4.125, stages)
 
 
 def test_the_model_predicts_builds_that_it_has_not_seen() -> None:
@@ -96,6 +97,15 @@ def test_the_model_predicts_builds_that_it_has_not_seen() -> None:
     assert forecast.hours_on(1) == pytest.approx(forecast.core_hours)
     alone = forecast.driver_hours
     assert forecast.hours_on(100) == pytest.approx(alone + (hours - alone) / 100)
+
+
+def test_memory_that_a_larger_build_did_not_need_is_no_trend() -> None:
+    builds = [_measured(1e8), replace(_measured(1e9), peak=3e9), replace(_measured(2e9), peak=1e9)]
+    documents = builds[1].quantities.documents
+    forecast = Model(builds).predict(builds[1].quantities, Prices())
+    assert forecast.peak == pytest.approx(3e9)
+    more = Model(builds).predict(Quantities(1e10, documents + 1e6, 0), Prices())
+    assert more.peak == pytest.approx(3e9 + 4.125e6)
 
 
 def test_a_stage_that_not_every_build_has_is_left_out() -> None:

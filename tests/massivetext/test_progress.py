@@ -29,3 +29,11 @@ def test_line_has_share_rate_and_time_left():
     assert "250 B of 1.0 kB" in text
     assert "25 B/s" in text
     assert "30 s left" in text
+
+
+def test_a_note_stands_behind_what_is_done_and_is_asked_after_it():
+    asked = []
+    done = lambda: asked.append("done") or 500  # noqa: E731
+    note = lambda: f"  {asked.count('done'):,} documents"  # noqa: E731
+    with Progress("clean", 1000, done, note=note, quiet=True) as progress:
+        assert "500 B of 1.0 kB  2 documents  " in progress.text()

@@ -21,7 +21,8 @@ from massivetext.pipelines.exact import Files
 from massivetext.pipelines.exchange import Exchange
 from massivetext.pipelines.execute import Engine, execute
 from massivetext.pipelines.numbering import Numbering
-from massivetext.pipelines.stage import Part, run_parts
+from massivetext.pipelines.part import Part
+from massivetext.pipelines.stage import run_parts
 
 from . import corpus
 from .dataflow_template import FLAGS, Job, leaves, replay, request, service

@@ -17,7 +17,7 @@ from massivetext.hashing import hash_string
 from massivetext.pipelines import deduplicate
 from massivetext.pipelines.near import choose
 from massivetext.pipelines.numbering import Numbering, mark, marked
-from massivetext.pipelines.stage import Part
+from massivetext.pipelines.part import Part
 from massivetext.urls import canonical
 from tests.massivetext.reference_shingles import clusters, near_pairs, words
 

@@ -21,7 +21,7 @@ from massivetext.hashing import hash_string
 from massivetext.pipelines import deduplicate, earlier, near
 from massivetext.pipelines.exact import Files
 from massivetext.pipelines.numbering import Numbering
-from massivetext.pipelines.stage import Part
+from massivetext.pipelines.part import Part
 from tests.massivetext.reference_shingles import clusters, jaccard, near_pairs, shingles, words
 
 from . import measured

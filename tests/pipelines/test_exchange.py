@@ -32,15 +32,12 @@ def run_dofns(batches, partitions, folder, *, native, key="key"):
     """Apply the transform's DoFns in one bundle, with a dictionary as GroupByKey."""
     grouped = {}
     if native:
-        cut = exchange._Partition(key, partitions)
-        pairs = [pair for one in batches for pair in cut.process(one)]
-        join = exchange._Concatenate()
+        cut, join = exchange._Partition(key, partitions), exchange._Concatenate()
     else:
-        spill = exchange._Spill(key, partitions, str(folder))
-        spill.start_bundle()
-        pairs = [pair for one in batches for pair in spill.process(one)]
-        pairs += [value.value for value in spill.finish_bundle()]
-        join = exchange._ReadPartition()
+        cut, join = exchange._Spill(key, partitions, str(folder)), exchange._ReadPartition()
+    cut.start_bundle()
+    pairs = [pair for one in batches for pair in cut.process(one)]
+    pairs += [value.value for value in cut.finish_bundle()]
     for number, value in pairs:
         grouped.setdefault(number, []).append(value)
     return {n: t for pair in grouped.items() for n, t in join.process(pair)}
@@ -61,6 +58,19 @@ def test_both_ways_agree_with_a_dictionary(tmp_path, parts, partitions):
     for native in (False, True):
         found = run_dofns(batches, partitions, tmp_path, native=native)
         assert {number: rows(table) for number, table in found.items()} == expected
+
+
+def test_the_engine_gets_one_piece_of_many_batches_for_a_partition():
+    cut = exchange._Partition("key", 3)
+    cut.start_bundle()
+    batches = [batch([0, 1, 2, 3]), batch([4, 5, 6]), batch([7])]
+    assert not [pair for one in batches for pair in cut.process(one)]
+    pieces = [value.value for value in cut.finish_bundle()]
+    assert [(number, piece["key"].to_pylist()) for number, piece in pieces] == [
+        (0, [0, 3, 6]),
+        (1, [1, 4, 7]),
+        (2, [2, 5]),
+    ]
 
 
 # Of the exchanges of a build, with their keys: lists of any length among fixed widths.

@@ -18,8 +18,8 @@ from apache_beam.transforms import window
 from massivetext.errors import StageError
 from massivetext.pipelines.execute import Engine, execute
 from massivetext.pipelines.local_runner import LocalRunner
+from massivetext.pipelines.part import Part
 from massivetext.pipelines.spill import SpillFile
-from massivetext.pipelines.stage import Part
 from massivetext.scratch import run_folder
 
 # A runner that hangs must fail here, not at the suite's own, longer limit.

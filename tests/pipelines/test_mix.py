@@ -16,7 +16,7 @@ from massivetext.mixture import plan
 from massivetext.pipelines import mix
 from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Part, PartOutput
+from massivetext.pipelines.part import Part, PartOutput
 from massivetext.shards import Shards
 from massivetext.tokens import TokenStore
 from massivetext.verify_shards import verify

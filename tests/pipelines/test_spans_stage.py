@@ -21,8 +21,8 @@ from massivetext.pipelines import overlap, spans
 from massivetext.pipelines.build import build
 from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
+from massivetext.pipelines.part import Part
 from massivetext.pipelines.parts import CutReader
-from massivetext.pipelines.stage import Part
 from massivetext.verify import _cut, verify
 from tests.massivetext import reference_spans as reference
 

@@ -9,7 +9,9 @@ from massivetext.document import DeadLetter
 from massivetext.errors import InputError, StageError
 from massivetext.pipelines.context import Context
 from massivetext.pipelines.execute import Engine
-from massivetext.pipelines.stage import Part, materialise, run_parts
+from massivetext.pipelines.part import Part, PartOutput
+from massivetext.pipelines.stage import materialise, run_parts
+from massivetext.pipelines.watched import Watched
 
 SCHEMA = pa.schema([pa.field("n", pa.int64())])
 PARTS = [Part(f"books/part-{i:05d}", 100, {"n": i}) for i in range(4)]
@@ -92,3 +94,25 @@ def test_outputs_of_other_dependencies_are_cleared(tmp_path):
 
     materialise(context(tmp_path), "square", {}, ("squares",), make)
     assert len(list((tmp_path / "squares/books").iterdir())) == 4
+
+
+def test_documents_are_counted_while_parts_run(tmp_path):
+    """Of a part that reads input it counts what is written so far; of others, rows by bytes."""
+    watched = Watched(tmp_path, [PARTS[0], PARTS[1], Part("rows/a", 50, {"rows": 30}), PARTS[2]])
+    assert (watched.bytes(), watched.documents, watched.note()) == (0, 0, "")
+    (tmp_path / "books-part-00000.json").write_text('{"counts": {"documents": 7}}')
+    (tmp_path / "books-part-00001.progress").write_text("40 3")
+    (tmp_path / "rows-a.progress").write_text("25 999")
+    (tmp_path / "books-part-00002.progress").write_text("")  # being written
+    assert (watched.bytes(), watched.documents) == (100 + 40 + 25, 7 + 3 + 15)
+    (tmp_path / "rows-a.json").write_text('{"counts": {"documents": 1}}')
+    assert (watched.bytes(), watched.documents) == (100 + 40 + 50, 7 + 3 + 30)
+    assert watched.note() == "  40 documents"
+
+
+def test_a_part_tells_how_far_it_is(tmp_path):
+    progress = tmp_path / "p.progress"
+    out = PartOutput(tmp_path, "square", PARTS[0], progress)
+    out.counts["documents"] += 12
+    out.progress(250)  # of 100: never more than there is
+    assert progress.read_text() == "100 12"
