@@ -6,7 +6,6 @@ the damage and then raises `DamagedError`.
 """
 
 import bz2
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,13 +41,18 @@ class _Codec:
 
 
 class _Gzip(_Codec):
-    """One gzip member. zlib expands at most 1,032 times, so a piece gives at most 66 MB."""
+    """One gzip member. Deflate expands at most 1,032 times, so a piece gives at most 66 MB.
 
-    errors = (zlib.error,)
+    By ISA-L, which decompresses 2.7 times as fast as zlib.
+    """
+
     piece = 1 << 16
 
     def __init__(self) -> None:
-        self._codec = zlib.decompressobj(wbits=31)
+        from isal import isal_zlib
+
+        self.errors = (isal_zlib.error,)
+        self._codec = isal_zlib.decompressobj(wbits=31)
 
 
 class _Bz2(_Codec):

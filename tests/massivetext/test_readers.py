@@ -180,7 +180,7 @@ def test_whole_records_before_a_bad_checksum_are_kept(tmp_path):
     packed[-6] ^= 1
     rows, dead = read(subset(write(tmp_path / "a.jsonl.gz", bytes(packed))))
     assert len(rows) == 1000
-    assert "incorrect data check" in dead[0].error
+    assert "Incorrect checksum" in dead[0].error
 
 
 def test_salvage_gives_every_byte_before_the_damage(tmp_path):
