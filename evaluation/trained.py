@@ -45,23 +45,35 @@ class Trained:
         Raises:
           ConfigError: it is missing, or another than that of the shards.
         """
-        from massivetext.tokenizer.encode import Tokenizer  # SentencePiece: held-out sets need none
-
-        path = self.root / "tokenizer" / "tokenizer.model"
-        tokenizer = Tokenizer.load(path)
-        if tokenizer.sha256 != self.shards.manifest["tokenizer_sha256"]:
-            raise ConfigError(
-                f"{path} is not the tokenizer that made the shards in {self.shards.folder}: put it "
-                "back, or build again"
-            )
-        return tokenizer
+        return tokenizer_of(self.root, self.shards)
 
     @property
     def banned(self) -> tuple[int, ...]:
-        """Tokens never to generate: none was ever a training target."""
-        # A model without padding pads with its end of text.
-        unused = {self.tokenizer.pad_id, self.tokenizer.unk_id} - {self.tokenizer.eos_id}
-        return tuple(sorted(unused))
+        return unused(self.tokenizer)
+
+
+def tokenizer_of(root: Location, shards: Shards) -> "Tokenizer":
+    """Return the tokenizer of `root`, which made `shards`.
+
+    Raises:
+      ConfigError: it is missing, or another than that of the shards.
+    """
+    from massivetext.tokenizer.encode import Tokenizer  # SentencePiece: held-out sets need none
+
+    path = root / "tokenizer" / "tokenizer.model"
+    tokenizer = Tokenizer.load(path)
+    if tokenizer.sha256 != shards.manifest["tokenizer_sha256"]:
+        raise ConfigError(
+            f"{path} is not the tokenizer that made the shards in {shards.folder}: put it back, or "
+            "build again"
+        )
+    return tokenizer
+
+
+def unused(tokenizer: "Tokenizer") -> tuple[int, ...]:
+    """Return the tokens never to generate: none was ever a training target."""
+    # A model without padding pads with its end of text.
+    return tuple(sorted({tokenizer.pad_id, tokenizer.unk_id} - {tokenizer.eos_id}))
 
 
 def load(root: Location, config: Config) -> Trained:

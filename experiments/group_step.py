@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from massivetext.config import Train
 from massivetext.trainer.loss import PADDING, chunks_of
-from massivetext.trainer.model import hidden_states, output_embedding
+from massivetext.trainer.model import hidden_states
 from massivetext.trainer.parameters import Dimensions, Params
 from massivetext.trainer.precision import cast
 from massivetext.trainer.sharding import (
@@ -95,7 +95,7 @@ def _losses(
     params = gathered(params, size)
     hidden = hidden_states(params, inputs, size, train.precision, train.remat)
     hidden = constrain(hidden, "batch", None, None)
-    nll, z = token_losses(hidden, output_embedding(params, size), targets, train.z_loss)
+    nll, z = token_losses(hidden, params["embedding"], targets, train.z_loss)
     return nll + z, nll
 
 

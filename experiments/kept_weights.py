@@ -34,6 +34,7 @@ _FREE = (
     "evaluate_every",
     "evaluate_sequences",
     "spikes",
+    "samples",
 )
 
 # More than any run repeats a subset: a run that is to find weights is not held to `max_epochs`.

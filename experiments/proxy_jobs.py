@@ -116,7 +116,8 @@ def make_jobs(
     for proxy in proxies:
         own = proxy_config(config, proxy)
         train = to_dict(own.train)
-        del train["checkpoint_every"]
+        for name in ("checkpoint_every", "samples"):
+            del train[name]
         decides = {"seed": own.seed, "mixture": to_dict(own.mixture), "train": train}
         jobs.append(
             {

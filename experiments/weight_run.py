@@ -107,14 +107,12 @@ class _Run:
         self.points: list[dict[str, Any]] = []
         if self.step:
             about = checkpoints.about(self.step)
-            self.state = checkpoints.restore(self.step, task.abstract_state())
             self.sequences, self.skipped_in_a_row = about["sequences"], about["skipped_in_a_row"]
             self.log_bytes = about["log_bytes"]
             self.total = np.array(about["total"])
             self.points = about["points"]
             method.restore(about["method"])
-        else:
-            self.state = task.fresh_state()
+        self.state = task.state(checkpoints, self.step)
 
     def count(self, batch: int, finite: bool) -> None:
         """Count a step, and the weights it ended with.

@@ -18,6 +18,11 @@ RAMPS = ("steps", "linear")
 
 SIZES = ("layers", "d_model", "heads", "kv_heads", "kv_size", "ffw")
 
+# Samples are to be read by a person; they cost a forward pass a token.
+MOST_PROMPTS = 16
+MOST_CHARACTERS = 1000  # of a prompt
+MOST_TOKENS = 256  # of a sample
+
 
 @dataclass(frozen=True)
 class Override:
@@ -121,6 +126,28 @@ class Spikes:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """Texts that the model continues, by `tokens` each, whenever it is evaluated."""
+
+    prompts: tuple[str, ...]
+    tokens: int = 48
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.prompts) <= MOST_PROMPTS:
+            raise ValueError(f"prompts are {len(self.prompts)}; give 1 to {MOST_PROMPTS}")
+        for prompt in self.prompts:
+            if len(prompt) > MOST_CHARACTERS:
+                raise ValueError(
+                    f"the prompt {prompt[:20]!r}... has {len(prompt):,} characters; at most "
+                    f"{MOST_CHARACTERS:,} are allowed"
+                )
+            if self.prompts.count(prompt) > 1:
+                raise ValueError(f"the prompt {prompt[:20]!r} is given twice")
+        if not 1 <= self.tokens <= MOST_TOKENS:
+            raise ValueError(f"tokens is {self.tokens}; it must be from 1 to {MOST_TOKENS}")
+
+
+@dataclass(frozen=True)
 class Train:
     """Training of one decoder on the shards. `override` changes dimensions of the preset.
 
@@ -150,6 +177,7 @@ class Train:
     checkpoint_every: int = 100
     evaluate_every: int = 0
     evaluate_sequences: int = 64
+    samples: Samples | None = None
 
     def __post_init__(self) -> None:
         known("model", self.model, MODELS)

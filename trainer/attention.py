@@ -93,11 +93,7 @@ def _weighted(weights: jax.Array, value: jax.Array) -> jax.Array:
 
 
 def attend(
-    query: jax.Array,
-    start: jax.Array | int,
-    key: jax.Array,
-    value: jax.Array,
-    bias: Bias = None,
+    query: jax.Array, start: jax.Array | int, key: jax.Array, value: jax.Array, bias: Bias = None
 ) -> jax.Array:
     """Attend from the queries [B, H, Q, K] of the positions start.. to key and value [B, G, S, K].
 

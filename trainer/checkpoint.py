@@ -83,10 +83,7 @@ class Checkpoints:
             raise ConfigError(f"{self.folder} is a file; checkpoints need a folder of that name")
         self.identity = identity
         best = BestN(
-            n=1,
-            get_metric_fn=_bits_per_byte,
-            reverse=True,
-            keep_checkpoints_without_metrics=False,
+            n=1, get_metric_fn=_bits_per_byte, reverse=True, keep_checkpoints_without_metrics=False
         )
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy([LatestN(1), best, _AlsoKeep(keep)]),

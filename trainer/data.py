@@ -42,10 +42,7 @@ class Position:
     def after(self, size: int) -> "Position":
         """Return the position after an update on the next `size` records."""
         return replace(
-            self,
-            step=self.step + 1,
-            sequences=self.sequences + size,
-            cursor=self.cursor + size,
+            self, step=self.step + 1, sequences=self.sequences + size, cursor=self.cursor + size
         )
 
     def skip_to(self, record: int) -> "Position":

@@ -9,8 +9,9 @@ from massivetext.config_train import Train
 from massivetext.progress import human_bytes
 
 from .flops import forward_parts, palm_flops_per_token
-from .memory import micro_batch, per_device_bytes
+from .memory import per_device_bytes
 from .parameters import dimensions, parameter_count, table
+from .ramp import micro_batch_size
 
 EXACT = ("parameters", "optimiser")  # of the memory; the rest is estimated
 
@@ -50,7 +51,7 @@ def describe(
         "precision": train.precision,
         "optimizer": train.optimizer,
         "remat": train.remat,
-        "micro_batch_size": micro_batch(train),
+        "micro_batch_size": micro_batch_size(train),
         "bytes_per_device": per_device_bytes(size, train, mesh_shape, length),
     }
 

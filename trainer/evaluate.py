@@ -9,6 +9,7 @@ end-of-text tokens are targets too: a document's end is part of what a model mus
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ from massivetext.training_records import HeldOutRecords, TrainingRecords
 
 from .data import Batch, to_batch
 from .loss import PADDING, cross_entropy
-from .model import hidden_states, output_embedding
+from .model import hidden_states
 from .parameters import Dimensions, Params
 
 Score = Callable[[Params, ArrayLike, ArrayLike], tuple[jax.Array, jax.Array]]
@@ -41,13 +42,14 @@ class TextLoss:
     of_sequences: int
 
 
+@lru_cache(maxsize=4)
 def make_score(size: Dimensions, precision: str) -> Score:
     """Return the compiled function of (params, inputs, targets) to (summed nats, targets)."""
 
     @jax.jit
     def score(params: Params, inputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
         hidden = hidden_states(params, inputs, size, precision)
-        nats, count, _ = cross_entropy(hidden, output_embedding(params, size), targets)
+        nats, count, _ = cross_entropy(hidden, params["embedding"], targets)
         return nats, count
 
     return score

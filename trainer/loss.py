@@ -24,10 +24,7 @@ PADDING = -1
 
 
 def cross_entropy(
-    hidden: jax.Array,
-    embedding: jax.Array,
-    targets: jax.Array,
-    z_loss: float = 0.0,
+    hidden: jax.Array, embedding: jax.Array, targets: jax.Array, z_loss: float = 0.0
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the summed negative log-likelihood, the number of real targets, and the z-loss.
 

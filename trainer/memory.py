@@ -24,6 +24,7 @@ from .families import FAMILIES
 from .loss import chunks_of
 from .model import activation_dtype
 from .parameters import Dimensions, table
+from .ramp import micro_batch_size
 from .sharding import AXES, optimiser_sharding, param_sharding
 from .step import abstract_state
 
@@ -81,14 +82,9 @@ def _gradients(train: Train, size: Dimensions, mesh: Mesh) -> int:
     return _held(raw) + (_held(summed) if apart else 0)
 
 
-def micro_batch(train: Train) -> int:
-    """Return the sequences that are computed at a time, over all devices."""
-    return train.micro_batch_size or train.batch_size
-
-
 def accumulates(train: Train) -> bool:
     """Return whether a batch is made of several micro batches."""
-    return micro_batch(train) < train.batch_size
+    return micro_batch_size(train) < train.batch_size
 
 
 def _activations(train: Train, size: Dimensions, mesh_shape: Mapping[str, int], length: int) -> int:
@@ -106,7 +102,7 @@ def _activations(train: Train, size: Dimensions, mesh_shape: Mapping[str, int], 
     family = FAMILIES[size.family]
     wide, dtype = 4, activation_dtype(train.precision).itemsize
     split = mesh_shape["tensor"]
-    tokens = max(1, micro_batch(train) // (mesh_shape["data"] * mesh_shape["fsdp"])) * length
+    tokens = max(1, micro_batch_size(train) // (mesh_shape["data"] * mesh_shape["fsdp"])) * length
     d = size.d_model
     heads = math.ceil(size.heads / split)
     keys = math.ceil(size.kv_heads / split)
@@ -131,7 +127,7 @@ def _activations(train: Train, size: Dimensions, mesh_shape: Mapping[str, int], 
 def _loss(train: Train, size: Dimensions, mesh_shape: Mapping[str, int], length: int) -> int:
     """Two float32 chunks of logits; the embedding's gradient and copy; that of hidden states."""
     wide, dtype = 4, activation_dtype(train.precision).itemsize
-    batch, devices = micro_batch(train), math.prod(mesh_shape.values())
+    batch, devices = micro_batch_size(train), math.prod(mesh_shape.values())
     chunks = chunks_of(batch, length, size.vocab_size, size.d_model, devices)
     tokens = batch * length
     chunk = 2 * wide * tokens * size.vocab_size // (chunks * devices)
@@ -194,7 +190,7 @@ def _more(axis: str, train: Train, mesh_shape: Mapping[str, int]) -> Iterator[Ca
         shape = dict(mesh_shape)
         shape[axis] *= times
         shape["data"] = max(1, shape["data"] // times)
-        if micro_batch(train) % (shape["data"] * shape["fsdp"]) == 0:
+        if micro_batch_size(train) % (shape["data"] * shape["fsdp"]) == 0:
             count = math.prod(shape.values())
             yield f"axis {axis}={shape[axis]} (data={shape['data']}, {count} devices)", train, shape
         times *= 2
@@ -202,8 +198,8 @@ def _more(axis: str, train: Train, mesh_shape: Mapping[str, int]) -> Iterator[Ca
 
 def _smaller_micro_batch(train: Train, mesh_shape: Mapping[str, int]) -> Iterator[Candidate]:
     ways = mesh_shape["data"] * mesh_shape["fsdp"]
-    for micro in range(micro_batch(train) - ways, 0, -ways):
-        if micro_batch(train) % micro == 0:
+    for micro in range(micro_batch_size(train) - ways, 0, -ways):
+        if micro_batch_size(train) % micro == 0:
             label = f"micro_batch_size={micro}"
             yield label, replace(train, micro_batch_size=micro), dict(mesh_shape)
 

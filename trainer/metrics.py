@@ -121,7 +121,7 @@ class Metrics:
         record |= {"skipped": skipped, "milliseconds": round(seconds * 1000, 1)}
         if mfu is not None:
             record["mfu"] = round(mfu, 4)
-        self._write(record)
+        self.write(record)
         if self.writes and done % self.event_every == 0:
             self._events.add(done, {**finite, "tokens_per_second": speed})
         if not self.quiet and (done % self.every == 0 or compiled or done == self.steps):
@@ -140,7 +140,7 @@ class Metrics:
 
     def evaluation(self, done: int, tokens: int, bits_per_byte: dict[str, float]) -> None:
         """Record the held-out bits per byte after `done` steps."""
-        self._write({"step": done, "tokens": tokens, "bits_per_byte": bits_per_byte})
+        self.write({"step": done, "tokens": tokens, "bits_per_byte": bits_per_byte})
         if self.writes and bits_per_byte:
             self._events.add(done, {f"bpb/{name}": bpb for name, bpb in bits_per_byte.items()})
         self._published.publish()
@@ -157,7 +157,7 @@ class Metrics:
         `tokens` had been trained at step `to`. Lines of the steps between stay in the file; those
         after this one take their place.
         """
-        self._write({"step": step, "rewind": {"to": to, "loss": loss, "records": list(records)}})
+        self.write({"step": step, "rewind": {"to": to, "loss": loss, "records": list(records)}})
         if self.writes:
             self._events.restart(to)
         if not self.quiet:
@@ -182,7 +182,8 @@ class Metrics:
         with atomic_file(self.folder / "loss.svg") as out:
             out.write(run_svg(losses, held_out, title).encode())
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def write(self, record: dict[str, Any]) -> None:
+        """Add a line to `metrics.jsonl`."""
         if not self.writes:
             return
         try:

@@ -143,7 +143,8 @@ def hidden_states(
         but the input of each layer.
 
     Returns:
-      [B, T, D] after the last norm. `loss.cross_entropy` and `logits` take it from there.
+      [B, T, D] after the last norm. Times the embedding they are the logits, in every family:
+      `loss.cross_entropy` and `logits` take it from there.
 
     Raises:
       ConfigError: T is more than the learned positions.
@@ -184,15 +185,6 @@ def _unrolled(size: Dimensions, remat: str) -> bool:
     mesh = jax.sharding.get_abstract_mesh()
     on_cpu = jax.default_backend() == "cpu" and (mesh.empty or mesh.size == 1)
     return on_cpu and remat == "none" and size.layers <= MOST_UNROLLED
-
-
-def output_embedding(params: Params, size: Dimensions) -> jax.Array:
-    """Return the matrix [V, D] whose product with `hidden_states` is the logits.
-
-    It is the embedding itself, unscaled, in every family: where PaLM multiplies the logits by
-    1/sqrt(D), `hidden_states` has done so.
-    """
-    return params["embedding"]
 
 
 def logits(params: Params, hidden: jax.Array) -> jax.Array:

@@ -16,6 +16,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 from massivetext.config import Train
 from massivetext.errors import ConfigError
@@ -24,6 +26,7 @@ from massivetext.presets import MODELS
 from .families import FAMILIES
 
 Params = dict[str, jax.Array]
+Seeds = Mapping[str, ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -179,12 +182,22 @@ def table(size: Dimensions) -> dict[str, Parameter]:
 
 def initialise(size: Dimensions, seed: int) -> Params:
     """Return fresh parameters; each depends on `seed` and its own name only."""
+    return from_seeds(size, seeds(size, seed))
+
+
+def seeds(size: Dimensions, seed: int) -> dict[str, np.uint32]:
+    """Return the seed of every parameter by name."""
+    return {name: np.uint32(named_seed(seed, name)) for name in table(size)}
+
+
+def from_seeds(size: Dimensions, seeds: Seeds) -> Params:
+    """Return what `initialise` does; compiled with the seeds as arguments, it serves any."""
     params = {}
     for name, row in table(size).items():
         if row.scale == 0.0:
             params[name] = jnp.full(row.shape, row.fill, row.dtype)
         else:
-            key = jax.random.key(named_seed(seed, name))
+            key = jax.random.key(seeds[name])
             params[name] = row.scale * jax.random.normal(key, row.shape, row.dtype)
     return params
 

@@ -28,14 +28,17 @@ from .data import (
 from .evaluate import evaluate_params, make_score
 from .memory import require_fits
 from .metrics import Metrics, say
-from .parameters import Dimensions, dimensions, named_seed, parameter_count
+from .parameters import Dimensions, Params, dimensions, named_seed, parameter_count
 from .ramp import batch_size, micro_batch_size, sequences_of
 from .sharding import make_mesh
 from .spikes import LossWindow, rewind_target
-from .step import abstract_state, compute_params, initial_state
+from .step import abstract_state, initial_state
 
 # A run that diverged never recovers by itself: it would skip to its end and look finished.
 MAX_SKIPPED_IN_A_ROW = 20
+
+# From parameters and the steps done, samples: `prompt` and `text` of each.
+Sampler = Callable[[Params, int], list[dict[str, str]]]
 
 
 class DivergedError(StageError):
@@ -85,18 +88,16 @@ class Task:
     def parameters(self) -> int:
         return parameter_count(self.size, norms=True)
 
-    def fresh_state(self) -> dict[str, Any]:
+    def state(self, checkpoints: Checkpoints, step: int) -> dict[str, Any]:
+        """Return the state after `step` steps, from the checkpoint of that step."""
+        if step:
+            return checkpoints.restore(step, abstract_state(self.plan, self.size, self.mesh))
         return initial_state(self.plan, self.size, self.seed, self.mesh)
 
-    def abstract_state(self) -> dict[str, Any]:
-        return abstract_state(self.plan, self.size, self.mesh)
-
-    def mfu(self) -> Callable[[float], float | None] | None:
-        """Return the share of the devices' peak as a function of tokens per second, if known."""
+    def mfu(self, tokens_per_second: float) -> float | None:
+        """Return the share of the devices' peak, if that is known."""
         kind = self.mesh.devices.flat[0].device_kind
-        if kind not in flops.PEAKS:
-            return None
-        return lambda speed: flops.mfu(speed, self.size, self.length, self.mesh.size, kind)
+        return flops.mfu(tokens_per_second, self.size, self.length, self.mesh.size, kind)
 
 
 class Pending(NamedTuple):
@@ -141,7 +142,7 @@ class Run:
             done=last,
             size=self.about["log_bytes"],
             text_bytes=text_bytes_per_target(task.shards.manifest),
-            mfu=task.mfu(),
+            mfu=task.mfu,
             quiet=quiet,
             writes=jax.process_index() == 0,
         )
@@ -161,9 +162,7 @@ class Run:
         about: dict[str, Any] = {**Position().to_json(), "losses": [], "skipped_in_a_row": 0}
         if step:
             about = self.checkpoints.about(step)
-            self.state = self.checkpoints.restore(step, task.abstract_state())
-        else:
-            self.state = task.fresh_state()
+        self.state = task.state(self.checkpoints, step)
         self.position = Position.from_json(about)
         spikes = task.plan.spikes
         self.window = LossWindow(spikes, about["losses"]) if spikes else None
@@ -222,18 +221,17 @@ class Run:
                 raise SpikeError(position, loss)
             self.window.admit(loss)
 
-    def evaluate(self) -> dict[str, float]:
-        """Return bits per byte of the held-out documents by subset, and say them."""
-        plan, position = self.task.plan, self.position
-        losses = evaluate_params(
-            compute_params(self.state),
-            self.task.shards,
-            self._score,
-            micro_batch_size(plan),
-            plan.evaluate_sequences,
-        )
+    def evaluate(self, sampler: Sampler | None = None) -> dict[str, float]:
+        """Return bits per byte of the held-out documents by subset; say them, and write samples."""
+        task, step, params = self.task, self.position.step, self.state["params"]
+        batch, sequences = micro_batch_size(task.plan), task.plan.evaluate_sequences
+        losses = evaluate_params(params, task.shards, self._score, batch, sequences)
         bits = {name: loss.bits_per_byte for name, loss in losses.items()}
-        self.metrics.evaluation(position.step, position.sequences * self.task.length, bits)
+        tokens = self.position.sequences * task.length
+        if sampler is not None:
+            samples = sampler(params, step)
+            self.metrics.write({"step": step, "tokens": tokens, "samples": samples})
+        self.metrics.evaluation(step, tokens, bits)
         return bits
 
     def save(self, bits_per_byte: dict[str, float] | None) -> None:

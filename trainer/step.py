@@ -1,11 +1,12 @@
 """One update: loss, gradients, clipping, optimiser; skipped whole when anything is not finite."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import DictKey
@@ -15,8 +16,8 @@ from massivetext.config import Train
 
 from . import optimiser
 from .loss import cross_entropy
-from .model import hidden_states, output_embedding
-from .parameters import Dimensions, Params, initialise
+from .model import hidden_states
+from .parameters import Dimensions, Params, Seeds, from_seeds, seeds
 from .precision import cast, has_master, round_stochastically, stored_dtype
 from .sharding import batch_sharding, constrain, gathered, optimiser_sharding, param_sharding
 
@@ -25,37 +26,54 @@ Metrics = dict[str, jax.Array]
 Step = Callable[[State, ArrayLike, ArrayLike, ArrayLike, ArrayLike], tuple[State, Metrics]]
 Update = Callable[[State, Params, jax.Array, jax.Array], tuple[State, Metrics]]
 
+# Kept of each kind, for runs that one process trains one after another.
+PROGRAMS = 4
+
 
 def initial_state(train: Train, size: Dimensions, seed: int, mesh: Mesh) -> State:
     """Return `params` and `optimiser`, every array made where it is to live.
 
     `optimiser` has `moments`, the number of `skipped` steps, and by precision the `master` copy of
-    the parameters (float32) or the key of the stochastic `rounding`.
+    the parameters (float32) or the key of the stochastic `rounding`. `seed` has 32 bits.
 
     Raises:
       ConfigError: the model does not divide evenly over the mesh.
     """
-    places = state_sharding(train, size, mesh)
-    return jax.jit(partial(_fresh, train, size, seed), out_shardings=places)()
+    return _compiled_fresh(train, size, mesh)(np.uint32(seed), seeds(size, seed))
+
+
+@lru_cache(PROGRAMS)
+def _compiled_fresh(train: Train, size: Dimensions, mesh: Mesh) -> Callable[..., State]:
+    return jax.jit(partial(_fresh, train, size), out_shardings=state_sharding(train, size, mesh))
 
 
 def abstract_state(train: Train, size: Dimensions, mesh: Mesh) -> State:
-    """Return the shapes, dtypes and shardings of the state without allocating it."""
-    return jax.tree.map(
-        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-        jax.eval_shape(partial(_fresh, train, size, 0)),
-        state_sharding(train, size, mesh),
-    )
+    """Return the shapes, dtypes and shardings of the state without allocating it.
+
+    The optimiser's arrays are dicts by the parameter's name, however deep; counters are everywhere.
+    """
+    places = {
+        "params": param_sharding(mesh, size),
+        "optimiser": optimiser_sharding(mesh, size, train.mesh.partition_optimizer),
+    }
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def placed(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        name = path[-1].key if isinstance(path[-1], DictKey) else ""
+        place = places[path[0].key].get(name, everywhere)
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+
+    fresh = jax.eval_shape(partial(_fresh, train, size, 0, seeds(size, 0)))
+    return jax.tree.map_with_path(placed, fresh)
 
 
-def compute_params(state: State) -> Params:
-    """Return the parameters to evaluate with: those that the next step will compute with."""
-    params: Params = state["params"]
-    return params
+def state_sharding(train: Train, size: Dimensions, mesh: Mesh) -> State:
+    """Return the sharding of every array of the state."""
+    return jax.tree.map(lambda x: x.sharding, abstract_state(train, size, mesh))
 
 
-def _fresh(train: Train, size: Dimensions, seed: int) -> State:
-    params = initialise(size, seed)
+def _fresh(train: Train, size: Dimensions, seed: ArrayLike, named: Seeds) -> State:
+    params = from_seeds(size, named)
     moments = optimiser.transformation(train, size).init(params)
     about: dict[str, Any] = {"moments": moments, "skipped": jnp.int32(0)}
     if has_master(train):
@@ -63,25 +81,6 @@ def _fresh(train: Train, size: Dimensions, seed: int) -> State:
     if train.stochastic_rounding:
         about["rounding"] = jax.random.key_data(jax.random.key(seed))
     return {"params": cast(params, stored_dtype(train)), "optimiser": about}
-
-
-def state_sharding(train: Train, size: Dimensions, mesh: Mesh) -> State:
-    """Return the sharding of every array of the state.
-
-    The optimiser's arrays are dicts by the parameter's name, however deep; counters are everywhere.
-    """
-    of_optimiser = optimiser_sharding(mesh, size, train.mesh.partition_optimizer)
-    everywhere = NamedSharding(mesh, PartitionSpec())
-
-    def place(path: tuple[Any, ...], _: Any) -> NamedSharding:
-        name = path[-1].key if isinstance(path[-1], DictKey) else ""
-        return of_optimiser.get(name, everywhere)
-
-    state = jax.eval_shape(partial(_fresh, train, size, 0))
-    return {
-        "params": param_sharding(mesh, size),
-        "optimiser": jax.tree.map_with_path(place, state["optimiser"]),
-    }
 
 
 def make_update(train: Train, size: Dimensions, mesh: Mesh) -> Update:
@@ -125,6 +124,7 @@ def make_update(train: Train, size: Dimensions, mesh: Mesh) -> Update:
     return update
 
 
+@lru_cache(PROGRAMS)
 def make_step(train: Train, size: Dimensions, mesh: Mesh) -> Step:
     """Return the compiled function of (state, inputs, targets, micro_batches, rate).
 
@@ -147,8 +147,7 @@ def make_step(train: Train, size: Dimensions, mesh: Mesh) -> Step:
         params = gathered(params, size)
         hidden = hidden_states(params, inputs, size, train.precision, train.remat)
         hidden = constrain(hidden, "batch", None, None)
-        embedding = output_embedding(params, size)
-        nll, count, z = cross_entropy(hidden, embedding, targets, train.z_loss)
+        nll, count, z = cross_entropy(hidden, params["embedding"], targets, train.z_loss)
         return nll + z, jnp.stack([nll, z, count])
 
     def of_micro_batch(

@@ -29,7 +29,7 @@ from .flops import PEAKS, flops_per_token
 from .metrics import say
 from .profiler import Profiler
 from .ramp import micro_batch_size
-from .run import Run, SpikeError, Task
+from .run import Run, Sampler, SpikeError, Task
 from .schedule import learning_rate, peak_rate
 from .sharding import batch_sharding
 from .signals import stop_on_signal
@@ -77,6 +77,7 @@ def train(
     config: Config,
     *,
     records: TrainingRecords | None = None,
+    sampler: Sampler | None = None,
     quiet: bool = False,
     profile: tuple[int, int] | None = None,
     evaluate_before: bool = True,
@@ -89,6 +90,7 @@ def train(
 
     Args:
       records: to train and evaluate on instead of the shards.
+      sampler: what to write of samples whenever the model is evaluated. It decides nothing.
       profile: (start, stop): the steps after step `start` up to step `stop` are traced, to
         `train/profile`.
       evaluate_before: unless, `bpb_before` of the result is empty.
@@ -120,7 +122,7 @@ def train(
         Run(root, task, checkpoints, quiet) as run,
     ):
         if run.position.step == 0:
-            run.about["bpb_before"] = run.evaluate() if evaluate_before else {}
+            run.about["bpb_before"] = run.evaluate(sampler) if evaluate_before else {}
         step = make_step(plan, task.size, task.mesh)
         split = batch_sharding(task.mesh)
         rows = local_rows(split, micro_batch_size(plan))
@@ -152,7 +154,7 @@ def train(
                     run.report()
                     bits_per_byte = None
                     if finished or (plan.evaluate_every and done % plan.evaluate_every == 0):
-                        bits_per_byte = run.evaluate()
+                        bits_per_byte = run.evaluate(sampler)
                     if finished:
                         run.about["bpb_after"] = bits_per_byte
                         run.about["skipped"] = int(values["skipped"])

@@ -31,10 +31,11 @@ def run(options: argparse.Namespace) -> int:
     from massivetext.pipelines.execute import Engine
 
     build(Context(root, Engine(workers=options.workers)), config)
+    from massivetext.evaluation.samples import make_sampler
     from massivetext.trainer.train import train
 
     with claimed(root):
-        result = train(root, config)
+        result = train(root, config, sampler=make_sampler(root, config))
     print()
     print(tables(read_json(root / "card.json")))
     print()

@@ -46,11 +46,13 @@ def _train(root: Location, config: Config, options: argparse.Namespace) -> int:
 
         initialise()
         first = jax.process_index() == 0
+    from massivetext.evaluation.samples import make_sampler
     from massivetext.trainer.train import train
 
     # Of several processes the first holds the folder, and writes for all.
     with claimed(root) if first else nullcontext():
-        result = train(root, config, quiet=options.quiet, profile=profile)
+        sampler = make_sampler(root, config)
+        result = train(root, config, sampler=sampler, quiet=options.quiet, profile=profile)
     if first:
         print(result_table(result))
     return 0

@@ -2,6 +2,7 @@
 
 import { api, button, element, labelled, measure, number, say, select, table } from "./dom.js";
 import { chart } from "./chart.js";
+import { samplesSection, thinned as fewerSamples } from "./samples.js";
 
 const POLL = 2000; // milliseconds
 const POINTS = 4000; // more steps than this are thinned to half
@@ -13,6 +14,7 @@ export async function training(body, parameters, { summary, signal }) {
   let waiting = true;
   const curves = element("div", { class: "curves" });
   const figures = element("div", {});
+  const samples = samplesSection();
   const along = select(AXES, "step");
   along.addEventListener("change", draw);
   const pause = button("Pause", () => {
@@ -22,7 +24,7 @@ export async function training(body, parameters, { summary, signal }) {
   });
   body.append(element("div", { class: "filters" }, labelled("Curves along", along), pause,
     element("p", { class: "note" }, "Read anew every two seconds while a trainer writes.")),
-  curves, figures);
+  curves, samples.node, figures);
   draw();
   const reached = runs.filter(({ steps }) => steps.length > 0).map(({ name, steps }) =>
     `${runs.length > 1 ? name + " " : ""}at step ${number(steps.at(-1).step)}`);
@@ -36,6 +38,7 @@ export async function training(body, parameters, { summary, signal }) {
   }
 
   function draw() {
+    samples.show(runs);
     const begun = runs.filter(({ steps, evaluations }) => steps.length + evaluations.length > 0);
     if (begun.length === 0) {
       figures.replaceChildren(element("p", {}, "The trainer has not written anything yet."));
@@ -65,6 +68,7 @@ async function follow(run, signal) {
   const stays = ({ step }) => step <= last;
   run.steps = thinned([...run.steps.filter(stays), ...next.steps]);
   run.evaluations = [...run.evaluations.filter(stays), ...next.evaluations];
+  run.samples = fewerSamples([...run.samples.filter(stays), ...next.samples]);
   run.rewinds = [...run.rewinds, ...next.rewinds];
   run.size = next.size;
   return true;

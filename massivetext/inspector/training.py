@@ -1,14 +1,15 @@
-"""The trainer's log as points of curves: thinned, and read on from where the page has got to."""
+"""The trainer's log, thinned, and read on from where the page has got to: curves and samples."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 POINTS = 2000
+SAMPLED = 100  # steps whose samples come
 _CHUNK = 4 << 20
-# A line of a step has some 200 bytes. A longer one than this is none of the trainer's.
-_LINE = 100
+# What lines other than those of steps have; a step's are read only where they are kept.
+_KEYS = (b'"bits_per_byte"', b'"samples"', b'"rewind"')
 
 
 def runs(folders: Iterable[Path]) -> dict[str, Path]:
@@ -25,26 +26,23 @@ def runs(folders: Iterable[Path]) -> dict[str, Path]:
 
 
 def run(path: Path, start: int = 0) -> dict[str, Any]:
-    """Return steps, evaluations and rewinds that `metrics.jsonl` has from byte `start` on, as JSON.
+    """Return what `metrics.jsonl` says from byte `start` on, as JSON.
 
-    Of many steps every k-th comes, and the last; evaluations all come. What a rewind undid is left
-    out: of what came with earlier requests, too, the steps after its `to` are void. `size` is where
-    the last whole line ends: the `start` of the next request. Where the log has become shorter than
-    `start`, because a run went back to a checkpoint, nothing comes but the size.
+    Steps and samples are thinned evenly, and the last of each comes; evaluations and rewinds all
+    come. What a rewind undid is left out: of what came with earlier requests, too, the steps after
+    its `to` are void. `size` is where the last whole line ends: the `start` of the next request.
+    Where the log has become shorter than `start`, because a run went back to a checkpoint, nothing
+    comes but the size.
     """
     result: dict[str, Any] = {"present": path.is_file(), "steps": [], "evaluations": []}
-    result |= {"rewinds": [], "size": 0}
+    result |= {"samples": [], "rewinds": [], "size": 0}
     if not result["present"]:
         return result
     total = path.stat().st_size
     result["size"] = total if total < start else start
     if total <= start:
         return result
-    # Never fewer lines than this, so never more points than `POINTS` without a second thinning.
-    every = max(1, (total - start) // (_LINE * POINTS))
-    steps: list[dict[str, Any]] = []
-    last: bytes | None = None
-    count = 0
+    steps, samples = _Thinned(POINTS, _point), _Thinned(SAMPLED, _samples)
     rest = b""
     with open(path, "rb") as file:
         file.seek(start)
@@ -52,39 +50,81 @@ def run(path: Path, start: int = 0) -> dict[str, Any]:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 result["size"] += len(line) + 1
-                if b'"bits_per_byte"' in line:
-                    row = _parsed(line)
-                    if row is not None and isinstance(row.get("bits_per_byte"), dict):
+                if any(key in line for key in _KEYS):
+                    row = _parsed(line) or {}
+                    if isinstance(row.get("bits_per_byte"), dict):
                         result["evaluations"].append(row)
-                elif b'"rewind"' in line:
-                    row = _rewind(line)
-                    if row is not None:
-                        result["rewinds"].append(row)
-                        for rows in (steps, result["evaluations"]):
-                            rows[:] = [r for r in rows if _step(r) <= row["to"]]
-                        last = None
+                    elif isinstance(row.get("samples"), list):
+                        samples.add(row)
+                    elif (rewind := _rewind(row)) is not None:
+                        result["rewinds"].append(rewind)
+                        to = rewind["to"]
+                        result["evaluations"] = _until(to, result["evaluations"])
+                        steps.cut(to)
+                        samples.cut(to)
                 elif line:
-                    last = line
-                    if count % every == 0:
-                        _add(steps, line)
-                    count += 1
-    if last is not None:
-        _add(steps, last)
-    # Lines are longer than assumed, so this rarely has work to do.
-    stride = -(-len(steps) // (POINTS - 1)) if len(steps) > POINTS else 1
-    result["steps"] = steps[::stride] if stride == 1 else [*steps[:-1:stride], steps[-1]]
-    return result
+                    steps.add(line)
+    return result | {"steps": steps.rows(), "samples": samples.rows()}
 
 
-def _add(steps: list[dict[str, Any]], line: bytes) -> None:
+class _Thinned:
+    """At most `most` rows, evenly from the first to the last, of what is added in their order.
+
+    Args:
+      most: an even number.
+      read: makes a row, or None, of what was added; called for what is kept and for the last.
+    """
+
+    def __init__(self, most: int, read: Callable[[Any], dict[str, Any] | None]):
+        self._most, self._read = most, read
+        self._kept: list[dict[str, Any]] = []
+        self._last: Any = None
+        self._count, self._every = 0, 1
+
+    def add(self, what: Any) -> None:
+        self._last = what
+        row = self._read(what) if self._count % self._every == 0 else None
+        self._count += 1
+        if row is not None:
+            self._kept.append(row)
+        if len(self._kept) == self._most:
+            del self._kept[1::2]
+            self._every *= 2
+
+    def cut(self, step: int) -> None:
+        """Forget what came of later steps."""
+        self._kept, self._last = _until(step, self._kept), None
+
+    def rows(self) -> list[dict[str, Any]]:
+        last = None if self._last is None else self._read(self._last)
+        return self._kept + [row for row in (last,) if row and row not in self._kept[-1:]]
+
+
+def _until(step: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if _step(row) <= step]
+
+
+def _point(line: bytes) -> dict[str, Any] | None:
+    """Return the numbers of a step."""
     row = _parsed(line)
-    if row is not None and "step" in row and "loss" in row and (not steps or steps[-1] != row):
-        steps.append(row)
+    return row if row and "step" in row and "loss" in row else None
 
 
-def _rewind(line: bytes) -> dict[str, Any] | None:
+def _samples(row: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the step and what the model wrote then: `prompt` and `text` of each sample."""
+    found = [
+        {"prompt": sample["prompt"], "text": sample["text"]}
+        for sample in row["samples"]
+        if isinstance(sample, dict)
+        and isinstance(sample.get("prompt"), str)
+        and isinstance(sample.get("text"), str)
+    ]
+    step = row.get("step")
+    return {"step": step, "samples": found} if isinstance(step, int) else None
+
+
+def _rewind(row: dict[str, Any]) -> dict[str, Any] | None:
     """Return `step`, `loss`, `to` and `records` of a line that says that the run went back."""
-    row = _parsed(line) or {}
     said = row.get("rewind")
     if not isinstance(said, dict) or not isinstance(said.get("to"), int):
         return None

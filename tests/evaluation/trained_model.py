@@ -14,7 +14,7 @@ from massivetext.config_train import Override
 from massivetext.evaluation.trained import Trained
 from massivetext.tokenizer.encode import Tokenizer
 from massivetext.trainer.loss import cross_entropy
-from massivetext.trainer.model import hidden_states, output_embedding
+from massivetext.trainer.model import hidden_states
 from massivetext.trainer.parameters import Dimensions, Params, dimensions, initialise, table
 
 from ..tokenizer.models import handmade
@@ -60,7 +60,7 @@ def learned(model: str = "gopher-44m", positions: str = "relative") -> tuple[Dim
 
     def loss(params):
         hidden = hidden_states(params, rows[:, :-1], size)
-        nats, targets, _ = cross_entropy(hidden, output_embedding(params, size), rows[:, 1:])
+        nats, targets, _ = cross_entropy(hidden, params["embedding"], rows[:, 1:])
         return nats / targets
 
     @jax.jit

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from massivetext.config_file import parse
+from massivetext.config_train import Samples
 from massivetext.dataset import write_json
 from massivetext.errors import ConfigError, InputError
 from massivetext.experiments import kept_weights
@@ -71,7 +72,8 @@ def test_weights_are_found_once_and_kept_within_the_caps(root, tmp_path, trained
     assert not (tmp_path / "reference" / "checkpoints").exists()
     assert (tmp_path / "trajectory.json").exists()
     assert doremi(root, config(), tmp_path, **arguments) == weights
-    assert doremi(root, config(checkpoint_every=3), tmp_path, **arguments) == weights
+    free = {"checkpoint_every": 3, "samples": Samples(("One",))}
+    assert doremi(root, config(**free), tmp_path, **arguments) == weights
     assert len(trained) == 1
     doremi(root, config(steps=30), tmp_path, **arguments)
     assert len(trained) == 2

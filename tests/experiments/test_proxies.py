@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from massivetext.config_file import parse, to_yaml
+from massivetext.config_train import Samples
 from massivetext.config_tune import Tune
 from massivetext.errors import ConfigError, InputError
 from massivetext.experiments import proxies as module
@@ -82,6 +83,13 @@ def test_a_result_is_what_training_gives(trained, build, tmp_path):
     )
 
 
+def test_one_program_serves_all_seeds(trained):
+    folder, _, runs, _ = trained
+    assert len({run.seed for run in runs}) > 1
+    for name in ("jit__fresh", "jit_on_mesh"):
+        assert len(list((folder / "compiled").glob(f"{name}-*-cache"))) == 1
+
+
 def test_a_run_that_diverged_is_named_and_no_checkpoint_stays(trained):
     folder, _, runs, _ = trained
     found = diverged(runs, folder)
@@ -110,7 +118,8 @@ def test_only_what_changed_is_trained_again(trained, build, monkeypatch):
 
     before = {path: path.read_bytes() for path in folder.glob("search/*/result.json")}
     assert again() == results
-    assert again(runs=[replace(r, train=replace(r.train, checkpoint_every=7)) for r in runs])
+    for free in ({"checkpoint_every": 7}, {"samples": Samples(("One",))}):
+        assert again(runs=[replace(r, train=replace(r.train, **free)) for r in runs])
     assert asked == []
     # None of these gets to train, and what there is of a changed run goes.
     assert again(runs=[*runs[:2], replace(runs[2], seed=6)]) is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from massivetext.trainer.precision import round_stochastically
 from massivetext.trainer.sharding import make_mesh
-from massivetext.trainer.step import compute_params, initial_state
+from massivetext.trainer.step import initial_state
 
 from .layouts import SEQUENCES, batch, fresh, plan, run, size_of, step_of
 
@@ -71,7 +71,7 @@ def test_bits_depend_on_the_key_and_the_name():
 def test_the_parameters_are_the_master_copy_rounded():
     state, _ = run(plan("palm", precision="bfloat16"), BATCHES)
     master = state["optimiser"]["master"]
-    for name, param in compute_params(state).items():
+    for name, param in state["params"].items():
         assert (param.dtype, master[name].dtype) == (jnp.bfloat16, jnp.float32)
         np.testing.assert_array_equal(param, master[name].astype(jnp.bfloat16))
     moments = [x for x in jax.tree.leaves(state["optimiser"]["moments"]) if x.ndim]

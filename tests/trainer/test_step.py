@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from massivetext.config_train import Mesh
-from massivetext.trainer.model import hidden_states, output_embedding
+from massivetext.trainer.model import hidden_states
 from massivetext.trainer.sharding import make_mesh
 from massivetext.trainer.step import initial_state
 
@@ -36,7 +36,7 @@ def test_loss_and_gradient_norm_are_means_over_all_targets(whole):
 
     def losses(params):
         hidden = hidden_states(params, inputs[0], size)
-        scores = hidden @ output_embedding(params, size).T
+        scores = hidden @ params["embedding"].T
         real = targets[0] >= 0
         nll = optax.softmax_cross_entropy_with_integer_labels(scores, jnp.maximum(targets[0], 0))
         z = 1e-2 * jax.nn.logsumexp(scores, axis=-1) ** 2
@@ -109,3 +109,13 @@ def test_the_initial_state_depends_on_the_seed_alone():
     jax.tree.map(np.testing.assert_array_equal, one, other)
     again = initial_state(train, size, 4, make_mesh(train.mesh, 8))
     assert not np.array_equal(one["params"]["up"], again["params"]["up"])
+
+
+def test_another_seed_compiles_nothing(caplog):
+    size, mesh = size_of(TRAIN), make_mesh(TRAIN.mesh, 8)
+    initial_state(TRAIN, size, 5, mesh)
+    with jax.log_compiles():
+        initial_state(TRAIN, size, 6, mesh)
+        assert "ompil" not in caplog.text
+        initial_state(TRAIN, replace(size, vocab_size=2 * size.vocab_size), 6, mesh)
+        assert "_fresh" in caplog.text

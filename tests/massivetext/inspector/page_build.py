@@ -65,7 +65,7 @@ def make(root: Path) -> Path:
 
 
 def log(out: Path, start: int, stop: int) -> None:
-    """Append steps, and an evaluation of each tenth, to the trainer's log."""
+    """Append steps, and an evaluation and samples of each tenth, to the trainer's log."""
     path = out / "train/metrics.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as file:
@@ -75,4 +75,7 @@ def log(out: Path, start: int, stop: int) -> None:
             file.write(json.dumps(row) + "\n")
             if step % 10 == 0:
                 bits = {"web": 4 - step / 100, "books": 3 - step / 100}
-                file.write(json.dumps({"step": step, "bits_per_byte": bits}) + "\n")
+                texts = {"The": f" text of step {step}", HOSTILE: HOSTILE}
+                samples = [{"prompt": prompt, "text": text} for prompt, text in texts.items()]
+                for row in ({"samples": samples}, {"bits_per_byte": bits}):
+                    file.write(json.dumps({"step": step} | row) + "\n")
