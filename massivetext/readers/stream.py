@@ -8,7 +8,7 @@ the damage and then raises `DamagedError`.
 import bz2
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ..errors import InputError
 from ..storage import location, open_binary
@@ -51,7 +51,8 @@ class _Gzip(_Codec):
     def __init__(self) -> None:
         from isal import isal_zlib
 
-        self.errors = (isal_zlib.error,)
+        # Its stubs take the class for an exception.
+        self.errors = (cast(type[Exception], isal_zlib.error),)
         self._codec = isal_zlib.decompressobj(wbits=31)
 
 
