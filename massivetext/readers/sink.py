@@ -50,7 +50,8 @@ class Sink:
         Raises:
           UnicodeEncodeError: a string holds a lone surrogate, which UTF-8 cannot carry.
         """
-        return self._add(len(text.encode()), url, timestamp, metadata, whole_file, text=text)
+        content = text.encode()  # Arrow takes it as it is, and would encode the string again
+        return self._add(len(content), url, timestamp, metadata, whole_file, text=content)
 
     def page(
         self,
