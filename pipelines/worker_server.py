@@ -1,8 +1,9 @@
 """The process that starts workers: `python -m massivetext.pipelines.worker_server EVENTS_FD`.
 
-A worker needs about a second to import Beam, and a build runs some ten pipelines. This process
-imports once and forks a worker in a few milliseconds. It has a single thread and has opened no
-gRPC channel when it forks, which is what makes forking safe here and not in the driver.
+A worker needs about a second and a half to import Beam and to ready numba, and a build runs some
+fourteen pipelines. This process does both once and forks a worker in a few milliseconds. It has a
+single thread and has opened no gRPC channel when it forks, which is what makes forking safe here
+and not in the driver.
 
 Requests come as JSON lines on standard input: `{"start": id, ...}` and `{"kill": id}`. The end of
 each worker goes out as a JSON line on EVENTS_FD: `{"id": id, "code": exit code, or -signal}`. When
@@ -31,12 +32,15 @@ NO_TIMED_FLUSH = 0
 
 
 def preload() -> None:
-    """Import what every worker needs, for it to inherit."""
-    import numba  # noqa: F401
+    """Load what every worker needs, for it to inherit: a worker would need half a second for it."""
+    import numpy as np
     from apache_beam.runners.portability.fn_api_runner import worker_handlers  # noqa: F401
 
-    import massivetext.pipelines.coders  # noqa: F401
+    import massivetext.pipelines.build  # noqa: F401
+    from massivetext.pipelines.numbering import mark
 
+    # The first kernel that is called makes numba get itself ready, for all of them.
+    mark(np.zeros(1, np.uint8), np.zeros(0, np.int64))
     gc.collect()
     gc.freeze()
 

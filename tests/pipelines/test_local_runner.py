@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import apache_beam as beam
 import pytest
@@ -20,6 +21,7 @@ from massivetext.pipelines.execute import Engine, execute
 from massivetext.pipelines.local_runner import LocalRunner
 from massivetext.pipelines.part import Part
 from massivetext.pipelines.spill import SpillFile
+from massivetext.pipelines.workers import WorkerServer
 from massivetext.scratch import run_folder
 
 # A runner that hangs must fail here, not at the suite's own, longer limit.
@@ -476,3 +478,10 @@ def test_user_metrics_are_added_up_over_bundles():
     result = pipeline.run()
     [counter] = result.metrics().query()["counters"]
     assert counter.committed == sum(range(50))
+
+
+def test_the_process_that_forks_workers_has_one_thread():
+    """Of a process with more, a child may inherit a lock that nobody will ever open."""
+    execute(lambda pipeline: pipeline | beam.Create([1]), Engine(workers=1))
+    tasks = Path("/proc", str(WorkerServer.get()._process.pid), "task")
+    assert len(list(tasks.iterdir())) == 1
