@@ -156,41 +156,24 @@ def warm_up(scale: Scale) -> None:
 
 
 def clean_dedup(scale: Scale) -> None:
-    """jsonl.gz to deduplicated Parquet with two workers, and per core beside datatrove's stages.
-
-    Per core both have one process that works, and the machine to themselves: two that share its
-    caches and memory take more CPU time for the same.
-    """
-    size = max((size for size in scale.sizes if size <= GIGABYTE), default=scale.sizes[0])
+    """jsonl.gz to deduplicated Parquet, two workers, and datatrove's stages for the same."""
     warm_up(scale)
-    path = scale.config(size, "deduplicated", whole=False)
-    name = "jsonl.gz to deduplicated Parquet"
-    total, text, detail = _clean_and_deduplicate(scale, path, WORKERS)
-    rate = text / 1e6 / total.seconds
-    report = scale.report
-    report.add(Row("clean_dedup", f"{name}, 2 workers", rate, "MB/s", at_least=RATE, detail=detail))
-    both = text / 1e6 / total.cpu_seconds
-    report.add(Row("clean_dedup", f"{name}, 2 workers, by CPU time", both, "MB/s/core"))
-    total, text, detail = _clean_and_deduplicate(scale, path, 1)
-    core = text / 1e6 / total.cpu_seconds
-    report.add(
-        Row("clean_dedup", f"{name}, 1 worker, by CPU time", core, "MB/s/core", detail=detail)
-    )
-    _beside_datatrove(scale, core)
-
-
-def _clean_and_deduplicate(
-    scale: Scale, config: Path, workers: int
-) -> tuple[Used, int, dict[str, Any]]:
-    """Return what it used in all, the bytes of text, and both with the use of each stage."""
+    path = scale.config(scale.sizes[-1], "deduplicated", whole=False)
     output = scale.folder / "deduplicated"
     try:
-        watched = watch(_stages(config, workers), output, scale.folder / "scratch")
+        watched = watch(_stages(path, WORKERS), output, scale.folder / "scratch")
         text = scale.manifest("deduplicated", "measure")["counts"]["text_bytes"]
     finally:
         shutil.rmtree(output, ignore_errors=True)
-    detail = {"bytes": text, "total": asdict(watched.total), "used": _used(watched)}
-    return watched.total, text, detail
+    total = watched.total
+    detail = {"bytes": text, "total": asdict(total), "used": _used(watched)}
+    rate = text / 1e6 / total.seconds
+    report = scale.report
+    name = f"{text / 1e9:.3g} GB, jsonl.gz to deduplicated Parquet, 2 workers"
+    report.add(Row("clean_dedup", name, rate, "MB/s", at_least=RATE, detail=detail))
+    core = text / 1e6 / total.cpu_seconds
+    report.add(Row("clean_dedup", f"{name}, by CPU time", core, "MB/s/core"))
+    _beside_datatrove(scale, core)
 
 
 def _beside_datatrove(scale: Scale, core: float) -> None:

@@ -14,6 +14,10 @@ DOCUMENTS_PER_BYTE = 2.35e9 / 10.5e12
 # What the work of a stage grows with; a stage that is not named here grows with the text.
 GROWS_WITH = {"clean": "documents", "deduplicate": "documents", "shards": "tokens"}
 CONSTANT = ("tokenizer", "card")
+# Errors of what is measured: a share, and seconds of CPU that the sampling of processes gives to
+# the stage before or after.
+RELATIVE = 0.05
+SAMPLING = 1.0
 # Of the driver: a node of the union-find, and the bit that says whether it has a candidate pair.
 DOCUMENT_MEMORY = 4 + 1 / 8
 
@@ -64,10 +68,12 @@ class Line:
         return self.fixed + self.rate * quantity
 
 
-def fit(points: Sequence[tuple[float, float]]) -> Line:
-    """Fit a line through (quantity, value) whose relative errors are least, neither part negative.
+def fit(points: Sequence[tuple[float, float]], noise: float = 0.0) -> Line:
+    """Fit a line through (quantity, value) whose errors are least, neither part negative.
 
-    One point gives a rate and no fixed part; points of one quantity give their mean.
+    A value is taken to be wrong by `RELATIVE` of itself and by `noise`: a small build counts as
+    much as a large one, but not one whose value is all noise. One point gives a rate and no fixed
+    part; points of one quantity give their mean.
 
     Raises:
       ValueError: there is no point.
@@ -78,8 +84,7 @@ def fit(points: Sequence[tuple[float, float]]) -> Line:
         mean = sum(y for _, y in points) / len(points)
         x = points[0][0]
         return Line(0.0, mean / x) if x else Line(mean, 0.0)
-    # Relative errors: a small build counts as much as a large one.
-    weights = [1 / max(y, 1e-9) ** 2 for _, y in points]
+    weights = [1 / max(RELATIVE * y + noise, 1e-9) ** 2 for _, y in points]
     total = sum(weights)
     x_mean = sum(w * x for w, (x, _) in zip(weights, points, strict=True)) / total
     y_mean = sum(w * y for w, (_, y) in zip(weights, points, strict=True)) / total
@@ -90,8 +95,8 @@ def fit(points: Sequence[tuple[float, float]]) -> Line:
     if rate < 0:
         return Line(y_mean, 0.0)
     if fixed < 0:
-        square = sum(w * x * x for w, (x, _) in zip(weights, points, strict=True))
-        return Line(0.0, sum(w * x * y for w, (x, y) in zip(weights, points, strict=True)) / square)
+        # Small builds need less than their share, so the larger ones say what larger ones need.
+        return Line(0.0, sum(x * y for x, y in points) / sum(x * x for x, _ in points))
     return Line(fixed, rate)
 
 
@@ -148,8 +153,10 @@ class Model:
         if not builds:
             raise ValueError("there is no build to fit the model on")
         names = [name for name in builds[0].stages if all(name in b.stages for b in builds)]
-        self.cpu = {name: _stage_line(builds, name, "cpu_seconds") for name in names}
-        self.driver = {name: _stage_line(builds, name, "driver_seconds") for name in names}
+        self.cpu = {name: _stage_line(builds, name, "cpu_seconds", SAMPLING) for name in names}
+        self.driver = {
+            name: _stage_line(builds, name, "driver_seconds", SAMPLING) for name in names
+        }
         self.shuffled = {name: _stage_line(builds, name, "shuffled") for name in names}
         # What it was beside that memory.
         peak = max(b.peak - DOCUMENT_MEMORY * b.quantities.documents for b in builds)
@@ -173,8 +180,9 @@ class Model:
         )
 
 
-def _stage_line(builds: Sequence[Measured], stage: str, what: str) -> Line:
-    return fit([(b.quantities.of(stage), getattr(b.stages[stage], what)) for b in builds])
+def _stage_line(builds: Sequence[Measured], stage: str, what: str, noise: float = 0.0) -> Line:
+    points = [(b.quantities.of(stage), getattr(b.stages[stage], what)) for b in builds]
+    return fit(points, noise)
 
 
 def massivetext_like(text_bytes: float, tokens_per_byte: float) -> Quantities:

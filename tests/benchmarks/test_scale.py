@@ -54,8 +54,13 @@ def test_no_part_of_a_line_is_negative() -> None:
     assert falling.fixed > 0.0
     # Through (1, 1) and (10, 30) the fixed part would be -2.2.
     steep = fit([(1.0, 1.0), (10.0, 30.0)])
-    assert steep.fixed == 0.0
-    assert 1.0 < steep.rate < 3.0
+    assert steep == Line(0.0, (1 + 10 * 30) / (1 + 100)), "the larger one decides"
+
+
+def test_a_value_that_is_all_noise_does_not_decide() -> None:
+    points = [(1.0, 0.0), (10.0, 20.0), (100.0, 200.0)]
+    assert fit(points, noise=1.0).rate == pytest.approx(2.0, rel=0.01)
+    assert fit(points).rate == pytest.approx(2.0, rel=0.2)
 
 
 @given(fixed=positive, rate=positive, xs=st.lists(positive, min_size=2, max_size=5, unique=True))
