@@ -8,7 +8,8 @@ rows through the engine's own `GroupByKey` instead; everything else stays the sa
 
 import contextlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ BUFFER_BYTES = 64 << 20
 
 Reference = tuple[str, int, int]
 """Path of a spill file, offset and length in bytes of one partition's Arrow IPC stream in it."""
+
+Pieces = Iterator[tuple[int, pa.Table]]
+"""Rows by their partition."""
+
+Give = Callable[[Pieces], Iterable[tuple[int, Any]]]
+"""What to group in their place, by the partition."""
 
 
 class Exchange(beam.PTransform):
@@ -59,13 +66,13 @@ class Exchange(beam.PTransform):
         if self.native:
             return (
                 batches
-                | "Partition" >> beam.ParDo(_Partition(self.key, self.partitions))
+                | "Partition" >> beam.ParDo(_Split(self.key, self.partitions, batches_of))
                 | "Group" >> beam.GroupByKey()
                 | "Concatenate" >> beam.ParDo(_Concatenate())
             )
         return (
             batches
-            | "Spill" >> beam.ParDo(_Spill(self.key, self.partitions, self.scratch))
+            | "Spill" >> beam.ParDo(_Split(self.key, self.partitions, partial(spill, self.scratch)))
             | "Group" >> beam.GroupByKey()
             | "Read" >> beam.ParDo(_ReadPartition())
         )
@@ -116,11 +123,12 @@ def _describe(schema: pa.Schema) -> str:
     return ", ".join(f"{column.name} {column.type}" for column in schema)
 
 
-class _Buffered(beam.DoFn):
-    """Gathers batches, so that what each partition gets of them comes in few and large pieces."""
+class _Split(beam.DoFn):
+    """Gathers batches up to `BUFFER_BYTES`, so that what a partition gets of them comes in few and
+    large pieces; yields what `give` makes of those pieces."""
 
-    def __init__(self, key: str, partitions: int):
-        self.key, self.partitions = key, partitions
+    def __init__(self, key: str, partitions: int, give: Give):
+        self.key, self.partitions, self.give = key, partitions, give
 
     def start_bundle(self) -> None:
         self._batches: list[pa.RecordBatch] = []
@@ -130,51 +138,48 @@ class _Buffered(beam.DoFn):
         if batch.num_rows == 0:
             return
         if self._batches and self._bytes + batch.nbytes > BUFFER_BYTES:
-            yield from self._flush()
+            yield from self.give(self._pieces())
         self._batches.append(batch)
         self._bytes += batch.nbytes
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._batches:
-            for pair in self._flush():
+            for pair in self.give(self._pieces()):
                 yield WindowedValue(pair, GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
-    def _flush(self) -> Iterable[tuple[int, Any]]:
-        """Return what is gathered by partition, and start anew."""
-        raise NotImplementedError
-
-    def _split(self) -> Iterator[tuple[int, pa.Table]]:
+    def _pieces(self) -> Pieces:
         batches, self._batches, self._bytes = self._batches, [], 0
         return split_by_key(batches, self.key, self.partitions)
 
 
-class _Spill(_Buffered):
-    """Writes rows to spill files by partition; yields `(partition, Reference)`."""
+def batches_of(pieces: Pieces) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield pieces of partitions as batches, for the engine to carry."""
+    for number, table in pieces:
+        for batch in table.combine_chunks().to_batches():
+            yield number, batch
 
-    def __init__(self, key: str, partitions: int, scratch: str):
-        super().__init__(key, partitions)
-        self.scratch = scratch
 
-    def _flush(self) -> list[tuple[int, Reference]]:
-        # The name is new each time: when an engine runs a bundle twice, only the references of the
-        # run that counted are read, and the other file is left for the caller to remove.
-        path = Path(self.scratch) / f"{uuid.uuid4().hex}.arrows"
-        references = []
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with pa.OSFile(str(path), "wb") as file:
-                for number, table in self._split():
-                    start = file.tell()
-                    with pa.ipc.new_stream(file, table.schema) as writer:
-                        writer.write_table(table)
-                    references.append((number, (str(path), start, file.tell() - start)))
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-            raise OSError(error.errno, f"cannot write a spill file: {error}", str(path)) from error
-        # The allocator would keep what it held, several buffers' worth, in every worker.
-        pa.default_memory_pool().release_unused()
-        return references
+def spill(scratch: str, pieces: Pieces) -> list[tuple[int, Reference]]:
+    """Write pieces of partitions to one file; return where in it each is."""
+    # The name is new each time: when an engine runs a bundle twice, only the references of the run
+    # that counted are read, and the other file is left for the caller to remove.
+    path = Path(scratch) / f"{uuid.uuid4().hex}.arrows"
+    references = []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pa.OSFile(str(path), "wb") as file:
+            for number, table in pieces:
+                start = file.tell()
+                with pa.ipc.new_stream(file, table.schema) as writer:
+                    writer.write_table(table)
+                references.append((number, (str(path), start, file.tell() - start)))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise OSError(error.errno, f"cannot write a spill file: {error}", str(path)) from error
+    # The allocator would keep what it held, several buffers' worth, in every worker.
+    pa.default_memory_pool().release_unused()
+    return references
 
 
 class _ReadPartition(beam.DoFn):
@@ -192,15 +197,6 @@ def _read(path: str, start: int, length: int) -> pa.Table:
         buffer = file.read_buffer(length)
     with pa.ipc.open_stream(buffer) as reader:
         return reader.read_all()
-
-
-class _Partition(_Buffered):
-    """Yields `(partition, batch)`."""
-
-    def _flush(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        for number, table in self._split():
-            for piece in table.combine_chunks().to_batches():
-                yield number, piece
 
 
 class _Concatenate(beam.DoFn):

@@ -2,6 +2,7 @@
 
 import errno
 from collections import Counter
+from functools import partial
 
 import apache_beam as beam
 import numpy as np
@@ -32,9 +33,10 @@ def run_dofns(batches, partitions, folder, *, native, key="key"):
     """Apply the transform's DoFns in one bundle, with a dictionary as GroupByKey."""
     grouped = {}
     if native:
-        cut, join = exchange._Partition(key, partitions), exchange._Concatenate()
+        give, join = exchange.batches_of, exchange._Concatenate()
     else:
-        cut, join = exchange._Spill(key, partitions, str(folder)), exchange._ReadPartition()
+        give, join = partial(exchange.spill, str(folder)), exchange._ReadPartition()
+    cut = exchange._Split(key, partitions, give)
     cut.start_bundle()
     pairs = [pair for one in batches for pair in cut.process(one)]
     pairs += [value.value for value in cut.finish_bundle()]
@@ -61,7 +63,7 @@ def test_both_ways_agree_with_a_dictionary(tmp_path, parts, partitions):
 
 
 def test_the_engine_gets_one_piece_of_many_batches_for_a_partition():
-    cut = exchange._Partition("key", 3)
+    cut = exchange._Split("key", 3, exchange.batches_of)
     cut.start_bundle()
     batches = [batch([0, 1, 2, 3]), batch([4, 5, 6]), batch([7])]
     assert not [pair for one in batches for pair in cut.process(one)]
@@ -179,7 +181,7 @@ def test_a_32_bit_key_and_more_partitions_than_16_bits():
 def test_a_full_buffer_is_written_before_more_is_taken(tmp_path, monkeypatch):
     one = batch(range(100))
     monkeypatch.setattr(exchange, "BUFFER_BYTES", 2 * one.nbytes)
-    spill = exchange._Spill("key", 4, str(tmp_path))
+    spill = exchange._Split("key", 4, partial(exchange.spill, str(tmp_path)))
     spill.start_bundle()
     assert list(spill.process(one)) == []
     assert list(spill.process(one)) == []
