@@ -8,7 +8,8 @@ import numpy as np
 from .laws import Array
 
 WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 36, 44
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 54, 44
+LETTER = 7  # wide, or less
 # From dark to light in equal steps of brightness: small to large sizes or budgets.
 RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98))
 INK, LAW = "#222", "#d55e00"
@@ -69,17 +70,14 @@ class Axes:
         return f'<text x="{across + 4:.1f}" y="{down - 3:.1f}" font-size="10">{text}</text>'
 
     def legend(self, entries: Sequence[tuple[str, str]]) -> str:
-        """Return lines of (text, colour) in the upper right corner."""
-        parts = [
-            f'<rect x="{WIDTH - 256}" y="{self.top + TOP}" width="{256 - RIGHT}" '
-            f'height="{16 * len(entries) + 6}" fill="white" fill-opacity="0.8"/>'
-        ]
-        for number, (text, colour) in enumerate(entries):
-            y = self.top + TOP + 14 + 16 * number
+        """Return (text, colour) side by side below the title, where nothing is drawn."""
+        parts, left, y = [], LEFT, self.top + 40
+        for text, colour in entries:
             parts.append(
-                f'<path d="M{WIDTH - 250} {y - 4}h18" stroke="{colour}" stroke-width="2"/>'
-                f'<text x="{WIDTH - 226}" y="{y}">{text}</text>'
+                f'<path d="M{left} {y - 4}h18" stroke="{colour}" stroke-width="2"/>'
+                f'<text x="{left + 24}" y="{y}">{text}</text>'
             )
+            left += 40 + LETTER * len(text)
         return "".join(parts)
 
     def frame(self) -> str:
