@@ -63,16 +63,19 @@ class Exchange(beam.PTransform):
         self.key, self.partitions, self.scratch, self.native = key, partitions, scratch, native
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        # Said to Beam, which would pickle what it does not know the type of.
         if self.native:
+            cut = beam.ParDo(_Split(self.key, self.partitions, batches_of))
             return (
                 batches
-                | "Partition" >> beam.ParDo(_Split(self.key, self.partitions, batches_of))
+                | "Partition" >> cut.with_output_types(tuple[int, pa.RecordBatch])
                 | "Group" >> beam.GroupByKey()
                 | "Concatenate" >> beam.ParDo(_Concatenate())
             )
+        cut = beam.ParDo(_Split(self.key, self.partitions, partial(spill, self.scratch)))
         return (
             batches
-            | "Spill" >> beam.ParDo(_Split(self.key, self.partitions, partial(spill, self.scratch)))
+            | "Spill" >> cut.with_output_types(tuple[int, Reference])
             | "Group" >> beam.GroupByKey()
             | "Read" >> beam.ParDo(_ReadPartition())
         )

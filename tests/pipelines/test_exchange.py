@@ -8,11 +8,13 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.pipeline import PipelineVisitor
 from apache_beam.testing.util import assert_that
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from massivetext.pipelines import exact, exchange, near, span_links
+from massivetext.pipelines.coders import RecordBatchCoder
 from massivetext.pipelines.exchange import Exchange, split_by_key
 from massivetext.pipelines.execute import Engine, execute
 from massivetext.pipelines.local_runner import LocalRunner
@@ -238,3 +240,19 @@ def test_a_full_disk_names_the_path_and_leaves_no_half_file(tmp_path, monkeypatc
         run_dofns([batch([1])], 3, tmp_path, native=False)
     assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_travel_in_a_coder_of_our_own():
+    """What Beam does not know the type of, it pickles."""
+    pipeline = beam.Pipeline(runner=LocalRunner())
+    _ = pipeline | beam.Create([batch([1])]) | "Rows" >> Exchange("key", 2, "", native=True)
+    kinds = {}
+
+    class Look(PipelineVisitor):
+        def visit_transform(self, node):
+            kinds[node.full_label] = node.outputs[None].element_type
+
+    pipeline.visit(Look())
+    coder = beam.coders.registry.get_coder(kinds["Rows/Partition"])
+    assert isinstance(coder.key_coder(), beam.coders.VarIntCoder)
+    assert isinstance(coder.value_coder(), RecordBatchCoder)
