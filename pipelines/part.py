@@ -25,6 +25,11 @@ class Part:
     bytes: int
     arguments: dict[str, Any]
 
+    @property
+    def stem(self) -> str:
+        """The name, as that of a file."""
+        return self.name.replace("/", "-")
+
 
 @dataclass
 class PartResult:
@@ -77,8 +82,8 @@ class PartOutput:
 
     def finish(self) -> PartResult:
         if self.dead.letters:
-            name = self.part.name.replace("/", "-")
-            with self.parquet(f"dead/{self.stage}/{name}.parquet", DEAD_LETTER) as file:
+            path = f"dead/{self.stage}/{self.part.stem}.parquet"
+            with self.parquet(path, DEAD_LETTER) as file:
                 file.write(self.dead.to_batch())
             self.counts["dead_letters"] += len(self.dead.letters)
         return PartResult(dict(self.counts), self.files, self.extra)

@@ -11,12 +11,12 @@ from .part import Part
 
 def result_name(part: Part) -> str:
     """Return the name of the file that says what a part gave."""
-    return part.name.replace("/", "-") + ".json"
+    return f"{part.stem}.json"
 
 
 def progress_name(part: Part) -> str:
     """Return the name of the file that says how far a part is, while it runs."""
-    return part.name.replace("/", "-") + ".progress"
+    return f"{part.stem}.progress"
 
 
 class Watched:

@@ -62,6 +62,7 @@ def test_records_are_those_of_the_files(local, remote):
     for k in (-1, 0, 41, 7, 89):
         assert np.array_equal(here[k], there[k])
     assert np.array_equal(here.heldout("c")[:], there.heldout("c")[:])
+    # As a DataLoader hands them to its workers.
     again = pickle.loads(pickle.dumps(there))
     assert np.array_equal(again[77], here[77])
 

@@ -60,6 +60,7 @@ def test_an_address_is_a_place_on_a_store_and_all_else_a_path(store):
     assert is_remote("s3://bucket/a")
     assert str(place / "b.json") == "s3://bucket/a/b.json"
     assert location(place) == place
+    # As Beam hands a DoFn that holds one to its workers.
     assert pickle.loads(pickle.dumps(place)) == place
 
 
