@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,7 +147,7 @@ class Checkpoints:
     ) -> None:
         """Begin to save the state after `step` steps; with `bits_per_byte` it may be kept as best.
 
-        The state may be changed or donated as soon as this returns. The checkpoint is whole, and
+        Both may be changed as soon as this returns, and the state donated. The checkpoint is whole, and
         those that are not kept are gone, when the next `save`, `wait` or `restore` returns.
 
         Raises:
@@ -157,7 +158,8 @@ class Checkpoints:
         metrics = None if bits_per_byte is None else {"bits_per_byte": bits_per_byte}
         contents = ocp.args.Composite(
             **{item: ocp.args.StandardSave(state[item]) for item in STATE},
-            about=ocp.args.JsonSave({**about, "identity": self.identity}),
+            # Orbax copies the arrays at once, but reads JSON only when it writes it.
+            about=ocp.args.JsonSave(deepcopy({**about, "identity": self.identity})),
         )
         self._pending = step
         with self._saving(step):

@@ -5,10 +5,12 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from massivetext.errors import ConfigError, InputError, StageError
@@ -73,6 +75,24 @@ def test_a_state_that_is_donated_at_once_is_saved_as_it_was(tmp_path):
             jax.block_until_ready(overwrite(big))
             saved = checkpoints.restore(step, like(300_000))["params"]
             assert np.all(np.asarray(saved["w"]) == step)
+
+
+def test_what_a_run_says_of_itself_is_saved_as_it_was(tmp_path, monkeypatch):
+    """However late it is written: a run goes on meanwhile."""
+    written, changed = ocp.JsonCheckpointHandler._save_fn, threading.Event()
+
+    async def late(handler, about, folder):
+        assert changed.wait(60)
+        await written(handler, about, folder)
+
+    monkeypatch.setattr(ocp.JsonCheckpointHandler, "_save_fn", late)
+    about = {"points": [{"step": 1}]}
+    with Checkpoints(tmp_path, IDENTITY) as checkpoints:
+        checkpoints.save(1, state(1.0), about, None)
+        about["points"][0]["step"] = 2
+        about["points"].append({"step": 3})
+        changed.set()
+        assert checkpoints.about(1)["points"] == [{"step": 1}]
 
 
 def test_going_back_removes_what_came_after(tmp_path):
