@@ -147,8 +147,9 @@ class Checkpoints:
     ) -> None:
         """Begin to save the state after `step` steps; with `bits_per_byte` it may be kept as best.
 
-        Both may be changed as soon as this returns, and the state donated. The checkpoint is whole, and
-        those that are not kept are gone, when the next `save`, `wait` or `restore` returns.
+        Both may be changed, and the state donated, as soon as this returns. The checkpoint is
+        whole, and those that are not kept are gone, when the next `save`, `wait` or `restore`
+        returns.
 
         Raises:
           StageError: this one or the one before could not be written, as on a full disk; the last
