@@ -24,6 +24,8 @@ WORKERS = 2
 # From this size on, a corpus is in files of 50 MB of text, and a smaller one is part of a larger.
 LARGE = GIGABYTE
 FILE_BYTES = {True: 50_000_000, False: 10_000_000}
+# Where the rate is the figure, and not the memory.
+RATE_SAMPLE_SECONDS = 2.0
 # Half of the text goes into the shards, at about 4.4 bytes a token.
 TOKENS_A_BYTE = 0.1
 SAMPLE_BYTES = 20_000_000
@@ -161,7 +163,8 @@ def clean_dedup(scale: Scale) -> None:
     path = scale.config(scale.sizes[-1], "deduplicated", whole=False)
     output = scale.folder / "deduplicated"
     try:
-        watched = watch(_stages(path, WORKERS), output, scale.folder / "scratch")
+        stages = _stages(path, WORKERS)
+        watched = watch(stages, output, scale.folder / "scratch", every=RATE_SAMPLE_SECONDS)
         text = scale.manifest("deduplicated", "measure")["counts"]["text_bytes"]
     finally:
         shutil.rmtree(output, ignore_errors=True)

@@ -63,12 +63,15 @@ class _Moment(NamedTuple):
     spilled: int
 
 
-def watch(arguments: Sequence[str], output: Path, scratch: Path) -> Watched:
+def watch(
+    arguments: Sequence[str], output: Path, scratch: Path, *, every: float = SAMPLE_SECONDS
+) -> Watched:
     """Run this interpreter with `arguments`, a build that writes to the folder `output`.
 
     Args:
       arguments: paths among them must be absolute.
       scratch: a folder for what the build spills, made when missing.
+      every: seconds between two looks. One takes 10 to 15 ms from the cores that the build has.
 
     Raises:
       StageError: it failed; holds the end of what it wrote.
@@ -91,7 +94,7 @@ def watch(arguments: Sequence[str], output: Path, scratch: Path) -> Watched:
             while process.poll() is None:
                 _look(scratch, spills)
                 moments.append(_sample(process.pid, sum(spills.values())))
-                time.sleep(SAMPLE_SECONDS)
+                time.sleep(every)
         finally:
             if process.poll() is None:
                 process.terminate()

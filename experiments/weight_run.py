@@ -13,10 +13,10 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
+from massivetext.allocator import keep_freed_memory
 from massivetext.dataset import write_json
 from massivetext.errors import StageError
 from massivetext.record_files import Records
-from massivetext.trainer.allocator import keep_freed_memory
 from massivetext.trainer.checkpoint import Checkpoints
 from massivetext.trainer.data import Int32, to_batch
 from massivetext.trainer.loss import PADDING

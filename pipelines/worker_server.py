@@ -29,18 +29,25 @@ STATE_CACHE_BYTES = 100 << 20
 # that takes no lock against the one that writes, and what is written between its reading the
 # buffer and clearing it is lost without a word.
 NO_TIMED_FLUSH = 0
+# Beam notes this often what a worker is at, and at the end of every bundle waits for the thread
+# that does so to wake up. Its own period of 200 ms was a tenth of a build.
+SAMPLING_MS = 10
 
 
 def preload() -> None:
     """Load what every worker needs, for it to inherit: a worker would need half a second for it."""
     import numpy as np
     from apache_beam.runners.portability.fn_api_runner import worker_handlers  # noqa: F401
+    from apache_beam.runners.worker.statesampler import StateSampler
 
     import massivetext.pipelines.build  # noqa: F401
+    from massivetext.allocator import keep_freed_memory
     from massivetext.pipelines.numbering import mark
 
     # The first kernel that is called makes numba get itself ready, for all of them.
     mark(np.zeros(1, np.uint8), np.zeros(0, np.int64))
+    StateSampler.__init__.__defaults__ = (SAMPLING_MS,)
+    keep_freed_memory()
     gc.collect()
     gc.freeze()
 

@@ -33,6 +33,9 @@ SINGLE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
+# Arrow's allocator keeps what is freed, for it is asked for as much again (see `allocator`). A
+# worker lives for one pipeline.
+KEPT_MEMORY = {"MIMALLOC_PURGE_DELAY": "-1"}
 
 
 class WorkerServer:
@@ -120,6 +123,7 @@ def _launch() -> tuple[subprocess.Popen[bytes], int]:
     environment = {
         **os.environ,
         **SINGLE_THREAD,
+        **KEPT_MEMORY,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     # Its own session, so that Ctrl-C reaches the driver alone, which then ends the workers.

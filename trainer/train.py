@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from massivetext.allocator import keep_freed_memory
 from massivetext.config import Config
 from massivetext.config_file import to_dict
 from massivetext.errors import StageError
@@ -21,7 +22,6 @@ from massivetext.progress import human_seconds
 from massivetext.storage import Location
 from massivetext.training_records import TrainingRecords
 
-from .allocator import keep_freed_memory
 from .checkpoint import Checkpoints
 from .data import Int32, batches, fingerprint
 from .distributed import global_batch, local_rows

@@ -15,10 +15,10 @@ def measure(documents: list[Document], options: dict[str, Any]) -> dict[str, Any
     # Only now: a library makes its threads when it is imported.
     import jax
 
+    from massivetext.allocator import keep_freed_memory
     from massivetext.config import Train
     from massivetext.config_train import Override
     from massivetext.trainer import optimiser, parameters, schedule, sharding, step
-    from massivetext.trainer.allocator import keep_freed_memory
 
     assert (optimiser.BETA_1, optimiser.BETA_2, optimiser.EPSILON) == (
         training.BETA_1,

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from massivetext.trainer import allocator
+from massivetext import allocator
 
 AGAIN = """
 import ctypes, resource, sys
-from massivetext.trainer.allocator import keep_freed_memory
+from massivetext.allocator import keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()
