@@ -39,12 +39,24 @@ class Side(NamedTuple):
 
 
 def throughput(bench: Bench) -> None:
-    """Runs an hour of one process with all threads, and of a worker of one thread for each core."""
+    """Runs an hour of one process with all threads, and of a worker of one thread for each core.
+
+    The process trains as `massivetext train` does, on whole batches, and once more in the workers'
+    micro-batches.
+    """
     cores = len(os.sched_getaffinity(0))
-    sides = {"one process": Side(threads=cores), f"{cores} workers": Side(workers=cores)}
+    workers, same = f"{cores} workers", "one process, micro-batches"
+    whole = replace(TRAIN, micro_batch_size=TRAIN.batch_size)
+    sides = {
+        "one process": Side(threads=cores, train=whole),
+        same: Side(threads=cores),
+        workers: Side(workers=cores),
+    }
     hourly = _measure(bench, "proxies", sides, QUICK_RUNS if bench.quick else RUNS)
-    ratio = hourly[f"{cores} workers"] / hourly["one process"]
+    ratio = hourly[workers] / hourly["one process"]
     bench.report.add(Row("proxies", "workers to one process", ratio, "x", at_least=1.5))
+    ratio = hourly[workers] / hourly[same]
+    bench.report.add(Row("proxies", "workers to one process, micro-batches", ratio, "x"))
 
 
 def variants(bench: Bench) -> None:
@@ -59,6 +71,7 @@ def variants(bench: Bench) -> None:
         "all threads": Side(threads=len(os.sched_getaffinity(0))),
         "vectors of 512 bits": Side(flags="--xla_cpu_prefer_vector_width=512"),
         "nothing computed again": Side(train=replace(TRAIN, remat="none")),
+        "whole batches": Side(train=replace(TRAIN, micro_batch_size=TRAIN.batch_size)),
         "batches of one sequence": Side(train=single),
         "half the steps": Side(train=replace(TRAIN, steps=TRAIN.steps // 2)),
     }

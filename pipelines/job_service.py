@@ -73,6 +73,7 @@ def _channel(endpoint: str) -> grpc.Channel:
     probes = [
         ("grpc.keepalive_time_ms", PROBE_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", ANSWER_SECONDS * 1000),
+        ("grpc.http2.ping_timeout_ms", ANSWER_SECONDS * 1000),
         # Without it probing ends after two probes of a connection that carries no data.
         ("grpc.http2.max_pings_without_data", 0),
     ]

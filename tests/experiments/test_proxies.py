@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from massivetext.config_file import parse, to_yaml
-from massivetext.config_train import Samples
+from massivetext.config_train import Mesh, Samples, Train
 from massivetext.config_tune import Tune
 from massivetext.errors import ConfigError, InputError
 from massivetext.experiments import proxies as module
 from massivetext.experiments.proxies import Proxy, diverged, run_proxies
-from massivetext.experiments.proxy_jobs import proxy_config, sampled, tokens_trained
+from massivetext.experiments.proxy_jobs import in_cache, proxy_config, sampled, tokens_trained
 from massivetext.experiments.proxy_run import curve, mean_loss
 from massivetext.mixture import apportion
 from massivetext.mixture_records import MixtureRecords
@@ -284,6 +284,30 @@ def test_no_token_stores_and_nothing_held_out(build, tmp_path):
     runs = [proxy("a", {"news": 1.0})]
     with pytest.raises(ConfigError, match=r"run a: .* set heldout\.fraction"):
         run_proxies(tmp_path, tiny.config(tmp_path), runs, tmp_path / "p", workers=1)
+
+
+@pytest.mark.parametrize(
+    ("batch", "length", "mesh", "expected"),
+    [
+        (8, 256, Mesh(), 2),
+        (8, 257, Mesh(), 1),
+        (8, 64, Mesh(), 8),
+        (12, 64, Mesh(), 6),
+        (7, 256, Mesh(), 1),
+        (8, 2048, Mesh(), 1),
+        (8, 256, Mesh(data=4), 4),
+        (8, 256, Mesh(data=1, fsdp=2), 2),
+        (6, 256, Mesh(data=4), None),
+    ],
+)
+def test_micro_batches_fit_a_cache(batch, length, mesh, expected):
+    made = in_cache(Train(batch_size=batch, mesh=mesh), length)
+    assert made == Train(batch_size=batch, mesh=mesh, micro_batch_size=expected)
+
+
+def test_micro_batches_are_as_the_config_says():
+    given = Train(batch_size=8, micro_batch_size=8)
+    assert in_cache(given, 256) == given
 
 
 def test_the_config_of_a_proxy_survives_its_way_to_the_worker(build):

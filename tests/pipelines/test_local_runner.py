@@ -1,11 +1,15 @@
 """The local runner: bounded memory, any number of workers, the same results."""
 
+import ctypes
 import os
+import platform
+import resource
 import time
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.runners.worker.statesampler import get_current_tracker
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
 
@@ -171,3 +175,37 @@ def test_the_process_that_forks_workers_has_one_thread():
     execute(lambda pipeline: pipeline | beam.Create([1]), Engine(workers=1))
     tasks = Path("/proc", str(WorkerServer.get()._process.pid), "task")
     assert len(list(tasks.iterdir())) == 1
+
+
+def in_a_worker(look, folder):
+    """Return what `look` says of the worker that it is called in."""
+    execute(
+        lambda pipeline: (
+            pipeline
+            | beam.Create([folder / "said"])
+            | beam.Map(lambda path: path.write_text(str(look())))
+        ),
+        Engine(1),
+    )
+    return int((folder / "said").read_text())
+
+
+def test_a_bundle_does_not_wait_long_for_the_thread_that_samples_it(tmp_path):
+    assert in_a_worker(lambda: get_current_tracker().sampling_period_ms, tmp_path) == 10
+
+
+def faults_of_memory_used_again():
+    libc, size = ctypes.CDLL(None), 80 << 20
+    libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        block = libc.malloc(size)
+        ctypes.memset(block, 1, size)
+        libc.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_workers_keep_the_memory_they_free(tmp_path):
+    assert in_a_worker(faults_of_memory_used_again, tmp_path) < 1000 < (80 << 20) // 4096
